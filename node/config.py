@@ -8,7 +8,6 @@ import difflib
 import ipaddress
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, DecimalException
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 from urllib.parse import urlsplit
 
+from node.config_file import read_toml
 from protocol.errors import ConfigError
 from protocol.params import DEFAULT_LANE_WEI, DEFAULT_PRICE_WEI, MAX_MEMORY_CEILING, VCN
 from protocol.roles.role import Role
@@ -27,7 +27,6 @@ FILE_VARIABLE = "VCOIN_CONFIG"
 _NO_KEYS = {FILE_VARIABLE, "VCOIN_PASSWORD", "VCOIN_CACHE"}
 """Variables with our prefix that are no keys: the password of the key files, the folder of the setup scripts."""
 FILE_NAME = "config.toml"
-MAX_FILE_BYTES = 1 << 20
 MAX_TEXT = 1_024
 MAX_PATH = 4_096
 MAX_TEXTS = 64
@@ -257,6 +256,28 @@ class NodeConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderConfig:
+    """The lanes that this node works for before they are final."""
+
+    risk: Annotated[
+        Wei, Field(_coins, "VCN that all clients whose lanes are in no block yet may cost this node in 24 hours")
+    ] = Wei(0)
+    confirmations: Annotated[
+        int,
+        Field(_number(1, 255), "blocks that a lane has been on chain for when it counts; at most until it is final"),
+    ] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RequesterConfig:
+    """The lanes that this node opens before it needs them."""
+
+    lanes_ahead: Annotated[
+        int, Field(_number(0, 16), "lanes opened for nodes that it is likely to hire, of node.lane each; 0: none")
+    ] = 0
+
+
+@dataclass(frozen=True, slots=True)
 class P2PConfig:
     """How peers reach this node and how it finds them."""
 
@@ -357,6 +378,8 @@ class Config:
     """Everything the operator chose. `origins` holds the layer of every key that is not a default."""
 
     node: NodeConfig
+    provider: ProviderConfig
+    requester: RequesterConfig
     p2p: P2PConfig
     chain: ChainConfig
     executor: ExecutorConfig
@@ -425,23 +448,7 @@ def _default_file(below: Mapping[str, _Given]) -> Path:
 
 
 def _from_file(path: Path, *, required: bool) -> dict[str, _Given]:
-    try:
-        with path.open("rb") as file:
-            text = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        if required:
-            raise ConfigError(f"there is no configuration file {path}", "vcoin node init writes one") from None
-        return {}
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    if len(text) > MAX_FILE_BYTES:
-        raise ConfigError(f"{path} is no settings file: it has more than {MAX_FILE_BYTES} bytes")
-    try:
-        plain = tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} holds a value that nothing can read: {error!s:.100}") from error
+    plain = read_toml(path, required=required)
     given = {}
     for section, body in plain.items():
         if section not in _SECTIONS:

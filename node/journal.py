@@ -32,7 +32,7 @@ LOCK_NAME = "lock"
 VERSION_NAME = "version"
 DIRECTORY_VERSION = 1
 """Of what lies in a data directory and how it is called; each file says its own."""
-SCHEMA = 7
+SCHEMA = 8
 """Version of the tables, kept as SQLite's user_version."""
 MAX_EVENT_BYTES = 16 * 2**20
 """Above any event that a role can be given; a larger row means a damaged file."""
@@ -87,6 +87,8 @@ _REMOVALS = ""
 # Up to version 6 no job had token rules: a program of then would fold its ask as one that no node serves, and give the
 # number of its order to another one.
 _RULES = ""
+# Up to version 7 none told of a lane before that is final: a program of then would forget what it works for.
+_LANES = ""
 _STEPS = {
     1: "ALTER TABLE cursor ADD COLUMN hash BLOB;",
     2: _ASIDE,
@@ -94,6 +96,7 @@ _STEPS = {
     4: _RENAMED,
     5: _REMOVALS,
     6: _RULES,
+    7: _LANES,
 }
 """Steps that bring tables and rows to the next version: one commit a step, so that a killed one begins again."""
 _TABLE_NAMES = frozenset({"events", "transactions", "cursor", "owner", "aside", "snapshot"})

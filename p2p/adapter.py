@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, get_args
 import trio
 
 from p2p.blobs import Blobs, KeepRoom
-from p2p.calls import Calls, NoAnswer, Reply
+from p2p.calls import LATER_PROTOCOL, PROTOCOL, Calls, NoAnswer, Reply
 from p2p.dials import Dials
 from p2p.gossip import GossipStreams
 from p2p.peer_exchange import PeerExchangeStreams
@@ -24,7 +24,7 @@ from p2p.transport import Transport
 from protocol import events as ev
 from protocol.effects import FetchBlob, FetchModel, PeerEffect, PublishHeartbeat, PublishRequest, Send
 from protocol.errors import OutOfTurn, RemoteProtocolError
-from protocol.messages import Message
+from protocol.messages import LaneMessage, Message
 from protocol.network.frames import MAX_BODY_BYTES, Content, Sign, Topic
 from protocol.network.gossip import TICK_MS, Admission, Gossip
 from protocol.network.mesh import Mesh
@@ -215,7 +215,8 @@ class PeerAdapter:
             case Send(to, message):
                 before = trio.current_time()
                 try:
-                    peer_id = await self._calls.send(to, codec.encode_named(message))
+                    protocol = LATER_PROTOCOL if isinstance(message, LaneMessage) else PROTOCOL
+                    peer_id = await self._calls.send(to, codec.encode_named(message), protocol)
                 except NoAnswer as silence:
                     await self.inbox.report(ev.MessageUnanswered(silence.peer_id))
                     raise

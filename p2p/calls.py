@@ -1,6 +1,7 @@
-"""Messages to one peer, on /vcoin/rr/1: a stream for each, acknowledged by one byte.
+"""Messages to one peer, on /vcoin/rr/1 and 2: a stream for each, acknowledged by one byte.
 
-A message is one-way: an answer is a message of its own. The acknowledgement says that the receiver keeps it.
+A message is one-way: an answer is a message of its own. The acknowledgement says that the receiver keeps it. On the
+second protocol there are messages that peers of the first do not know: those do not open it, and lose nothing.
 """
 
 from collections import Counter
@@ -17,6 +18,7 @@ from protocol.wire.bounded import Counted
 from protocol.wire.ids import PeerId
 
 PROTOCOL = "/vcoin/rr/1"
+LATER_PROTOCOL = "/vcoin/rr/2"
 CALL_S = 10.0
 MAX_IN_FLIGHT = 64
 """Messages to one peer at the same time."""
@@ -65,11 +67,13 @@ class Calls:
         self._sending = Paces[PeerId](SENDING, MAX_PEERS)
         self._receiving = Budgets[PeerId](Rate(RECEIVED_PER_S, 1_000, RECEIVED_AT_ONCE), MAX_PEERS)
         transport.handle(PROTOCOL, self._serve)
+        transport.handle(LATER_PROTOCOL, self._serve)
 
-    async def send(self, to: str, message: bytes) -> PeerId:
+    async def send(self, to: str, message: bytes, protocol: str = PROTOCOL) -> PeerId:
         """Deliver a message.
 
-        Args: to, a peer id, or a multiaddr that ends in one and is dialled if need be.
+        Args: to, a peer id, or a multiaddr that ends in one and is dialled if need be; protocol, the first that knows
+        the message.
         Returns: the peer that has the message.
         Raises: P2PError if it is not acknowledged within ten seconds, transient unless the address is none, and
             NoAnswer where the peer was connected; LocalProtocolError if the message is too large.
@@ -85,7 +89,7 @@ class Calls:
                     await trio.sleep(self._sending.wait_ms(peer_id, _now_ms()) / 1000)
                     await self._reach(to)
                     reached = True
-                    await self._deliver(peer_id, message)
+                    await self._deliver(peer_id, message, protocol)
         except trio.TooSlowError as error:
             if reached:
                 raise NoAnswer(peer_id) from error
@@ -95,8 +99,8 @@ class Calls:
                 self._outgoing.pop(peer_id, None)
         return peer_id
 
-    async def _deliver(self, peer_id: PeerId, message: bytes) -> None:
-        stream = await self._transport.open(peer_id, PROTOCOL)
+    async def _deliver(self, peer_id: PeerId, message: bytes, protocol: str) -> None:
+        stream = await self._transport.open(peer_id, protocol)
         done = False
         try:
             await stream.write_frame(message, within_s=CALL_S)

@@ -85,6 +85,8 @@ TRANSITIONS: dict[Stage, dict[type[Any], frozenset[Stage]]] = {
     Stage.DELIVERED: {
         ev.BatchMined: frozenset({Stage.IN_BATCH}),
         ev.BatchSubmitted: frozenset({Stage.IN_BATCH}),
+        # Its batch was final before its answer came, after an absence.
+        ev.ResultOpened: frozenset({Stage.IN_BATCH}),
         # Its client reclaimed the lane of a node that never brought it on chain.
         ev.LaneSeen: frozenset({Stage.REFUNDED}),
     },

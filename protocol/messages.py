@@ -11,6 +11,7 @@ from protocol.stages.assignment import (
     Withdrawal,
 )
 from protocol.stages.commitment import Receipt, Result, ResultDelivery, ResultQuery, SignedReceipt, TokenFrame
+from protocol.stages.lane_notice import LaneCounted, SignedLaneOpen
 from protocol.stages.offer import Offer, SignedOffer
 from protocol.stages.request import Request
 from protocol.stages.verification import (
@@ -28,5 +29,7 @@ Signable = Request | Offer | Assignment | Accept | Refuse | Result | Receipt | L
 OrderMessage = AssignmentOrder | SignedAccept | SignedRefuse | Withdrawal
 ResultMessage = TokenFrame | ResultDelivery | SignedReceipt | ResultQuery
 CheckMessage = SampleQuery | SampleOpening | FingerprintQuery | FingerprintOpening | AuditQuery | CheckOpening
-Message = SignedOffer | OrderMessage | ResultMessage | CheckMessage
+LaneMessage = SignedLaneOpen | LaneCounted
+"""Peers of the first version do not know these: they travel on a protocol of their own."""
+Message = SignedOffer | OrderMessage | ResultMessage | CheckMessage | LaneMessage
 """Messages that peers send each other directly."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from protocol.wire.codec import U8, U32, Bytes32, Size
-from protocol.wire.ids import PeerId
+from protocol.wire.ids import Address, PeerId
 from protocol.wire.names import wire_class
 
 AskId = Annotated[bytes, Size(16, exact=True)]
@@ -60,6 +60,13 @@ class RequestTimer:
     ask_id: AskId
 
 
+@wire_class("AheadTimer")
+class AheadTimer:
+    """A lane is to be opened for a node that is likely to be hired."""
+
+    node: Address
+
+
 # --- a requester, for an order ----------------------------------------------------------------------------------------
 @wire_class("AcceptTimer")
 class AcceptTimer(_OfJob):
@@ -93,6 +100,17 @@ class LatencyTimer:
 @wire_class("LaneTimer")
 class LaneTimer(_OfJob):
     """The lane of an order that came before it should be seen on chain by now."""
+
+
+@wire_class("LandingTimer")
+class LandingTimer:
+    """A lane that a node counts on should be on chain by now or, if it was there already, final.
+
+    order: the struct hash of the order that opens it.
+    """
+
+    order: Bytes32
+    was_on_chain: bool
 
 
 @wire_class("ReceiptTimer")
@@ -156,6 +174,6 @@ OrderTimer = AcceptTimer | ResultTimer | OfflineTimer | RetryTimer
 """Timers of an attempt's order."""
 AuditTimer = CommitAuditTimer | RevealAuditTimer | CloseAuditTimer
 """Timers of an audit that this node was drawn for."""
-ProviderTimer = LaneTimer | ReceiptTimer | BatchTimer
+ProviderTimer = LaneTimer | LandingTimer | ReceiptTimer | BatchTimer
 VerifierTimer = ResolveTimer | FraudProofTimer | AbstainTimer | DataDemandTimer | ConveneAuditTimer
-Timer = RoundTimer | RequestTimer | OrderTimer | LatencyTimer | ProviderTimer | VerifierTimer | AuditTimer
+Timer = RoundTimer | RequestTimer | AheadTimer | OrderTimer | LatencyTimer | ProviderTimer | VerifierTimer | AuditTimer

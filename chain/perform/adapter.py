@@ -55,7 +55,9 @@ class ChainAdapter:
         client = self.wallet.client or self.wallet.operator
         # One key may play both parts; its nonces still have one owner.
         self._client = self._operator if client.address == self._operator.address else self._sender(client)
-        self._transactor = Transactor(self.network, self.rules, self.signer, self._operator, self._client, self.poll_s)
+        self._transactor = Transactor(
+            self.network, self.watcher.network, self.rules, self.signer, self._operator, self._client, self.poll_s
+        )
 
     def _sender(self, key: Key) -> Sender:
         ethereum, depth = self.network.ethereum, self.rules.final_depth

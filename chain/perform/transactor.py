@@ -43,9 +43,13 @@ class ContractCall:
 
 @dataclass(frozen=True, slots=True)
 class Transactor:
-    """The contracts of a network, and the senders of this machine's keys. `poll_s` is the pause between questions."""
+    """The contracts of a network, and the senders of this machine's keys. `poll_s` is the pause between questions.
+
+    agreed: the same contracts as all endpoints together tell of them.
+    """
 
     network: Network
+    agreed: Network
     rules: ChainRules
     signer: Signer
     operator: Sender

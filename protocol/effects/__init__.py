@@ -14,6 +14,7 @@ from protocol.effects.peers import *
 from protocol.effects.sealing import *
 from protocol.effects.settlement import *
 from protocol.stages.assignment import Assignment, LaneOpen
+from protocol.stages.lane_notice import lane_open_id
 from protocol.stages.request import Request
 from protocol.wire.codec import encode_named
 from protocol.wire.ids import address_bytes
@@ -45,6 +46,8 @@ def about(effect: Effect) -> bytes:
         return effect.epoch.to_bytes(8, "big")
     if isinstance(effect, OpenLane):
         return address_bytes(effect.order.node)
+    if isinstance(effect, TryLane | ConfirmLane | LandLane):
+        return lane_open_id(effect.order)
     if isinstance(effect, SignMessage):
         return _about_message(effect.message)
     if isinstance(effect, Send):

@@ -20,7 +20,9 @@ FromContainers = ContainerExited | SampleReplayed
 FromMachine = DeadlinePassed | JobAsked | EffectFailed | HpkeKeyRotated | ModelAdded | ModelRemoved | FromContainers
 FromPeers = RequestPublished | MessageReceived | BlobFetched
 FromKeys = MessageSigned | KeySealed | InputOpened | ResultSealed | ResultOpened | SampleOpened
-FromNetwork = NodeSeen | LaneSeen | AccountSeen | CalibrationSeen | NodeSlashed | IntakeStopped
+FromNetwork = (
+    NodeSeen | LaneSeen | LaneTried | LaneConfirmed | AccountSeen | CalibrationSeen | NodeSlashed | IntakeStopped
+)
 FromBatches = TransactionMined | BatchMined | BatchSubmitted | SeedRevealed | BatchChallenged | MoneyEvent
 Durable = FromMachine | FromPeers | FromKeys | FromNetwork | FromBatches | CaseEvent | AuditEvent | AuditNotDrawn
 """Journalled before they are handled."""

@@ -1,9 +1,9 @@
-"""Events of the chain about nodes, money and rules; all but a new head at final depth."""
+"""Events of the chain about nodes, money and rules; at final depth unless they say otherwise."""
 
 from protocol.stages.assignment import Account, Lane
 from protocol.stages.offer import NodeRecord
 from protocol.stages.verification import Calibration
-from protocol.wire.codec import U16, U40, U64, U128, Bytes32
+from protocol.wire.codec import U16, U40, U64, U128, Bytes32, Text
 from protocol.wire.ids import Address
 from protocol.wire.names import wire_class
 
@@ -29,6 +29,27 @@ class LaneSeen:
     """A lane changed."""
 
     lane: Lane
+
+
+@wire_class("LaneTried")
+class LaneTried:
+    """Whether an order for a lane would count now: `refusal` says why not, and is empty if it would.
+
+    order: its struct hash. risk_wei: what the owner risked a day when it was tried.
+    """
+
+    order: Bytes32
+    refusal: Text
+    risk_wei: U128
+
+
+@wire_class("LaneConfirmed")
+class LaneConfirmed:
+    """An order for a lane has counted, though it need not be final; the lane as it stands at that block."""
+
+    order: Bytes32
+    lane: Lane
+    block: U64
 
 
 @wire_class("AccountSeen")

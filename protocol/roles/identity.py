@@ -35,6 +35,10 @@ class Settings:
 
     `slots` are containers at the same time, `at_once` the answers that one of them may write side by side.
 
+    `risk_wei` is what this node may lose in 24 hours to all clients whose lanes are in no block yet; `confirmations`
+    are blocks that a lane has been on chain for when it counts in full. `lanes_ahead` are lanes that a client opens for
+    nodes that it has not hired yet.
+
     `secret` is 32 bytes that never leave this machine: salts and seeds are derived from it, so that a fold of the
     journal finds the same ones.
     """
@@ -51,6 +55,9 @@ class Settings:
     """Models to fetch beside those that the chain has noise constants for; None: every model."""
     agent: str = "vcoin/0.1.0"
     profile: str = "local"
+    risk_wei: Wei = Wei(0)
+    confirmations: int = 1
+    lanes_ahead: int = 0
     draining: bool = field(default=False)
 
     @property

@@ -13,7 +13,7 @@ from node.wallet.sealing import public_key_of as hpke_public
 from node.wallet.sealing import seal
 from protocol.params import VCN
 from protocol.stages import assignment as assigning
-from protocol.stages import commitment, verification
+from protocol.stages import commitment, lane_notice, verification
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.execution import validate_fingerprint, validate_result
 from protocol.stages.offer import Offer, SignedOffer
@@ -181,9 +181,12 @@ def _told(order: assigning.AssignmentOrder, job: JobId) -> ToldJob:
     frame = seal(CONTENT_KEY, b"frame" + job + (0).to_bytes(4, "big"), struct.pack(">4I", *ids[:4]))
     batch = commitment.batch_id(node, 0, 1_000)
     nodes = [entry.leaf.node, entry.leaf.node]
+    lane = assigning.LaneOpen(order.assignment.client, order.assignment.signer, node, 20 * VCN, 0, NOW_S + 600)
     said: list[Any] = [
         order.request,
         order.offer,
+        lane_notice.SignedLaneOpen(lane, signature_of(lane, CLIENT), order.details.max_total),
+        lane_notice.LaneCounted(lane_notice.lane_open_id(lane), lane_notice.total_after(lane)),
         order,
         assigning.SignedAccept(accept, signature_of(accept, NODE)),
         assigning.SignedRefuse(refuse, signature_of(refuse, NODE)),

@@ -1,23 +1,32 @@
 """Money into lanes, on the ledger in memory and on a chain."""
 
+import trio
+
 from protocol.effects import (
     CheckIn,
+    ConfirmLane,
     FinalizeBatch,
+    LandLane,
     OpenLane,
     ResolveCase,
     SubmitBatch,
+    TryLane,
 )
 from protocol.events import (
     AccountSeen,
     BatchMined,
     BatchSubmitted,
     BlockSeen,
+    Event,
     IntakeStopped,
+    LaneConfirmed,
     LaneSeen,
+    LaneTried,
     NodeSeen,
     TransactionMined,
 )
 from protocol.params import VCN
+from protocol.stages.lane_notice import lane_open_id
 from tests.support.event_recorder import told_by
 from tests.support.jobs import batch_of
 from tests.support.scenes.ledgers import CLIENT, FRESH_SCORE, LANE, NODE, OpenLedger, refused, scene
@@ -64,6 +73,67 @@ async def test_a_lane_of_somebody_else_is_not_opened(open_ledger: OpenLedger) ->
         forged = NODE.sign(order, play.ledger.domain)
         async with play.ledger.adapter(NODE) as thief:
             await refused(thief, OpenLane(order, forged), "BadLaneSignature")
+
+
+async def test_a_node_tries_a_lane_of_its_client_and_brings_it_on_chain_itself(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        _, now = await play.ledger.now()
+        order, signature = play.orders.lane_open(LANE, now + 600)
+        async with play.ledger.adapter(NODE) as node:
+            tried = await node.perform(TryLane(order, signature, VCN))
+            assert tried == LaneTried(lane_open_id(order), "", VCN)
+            for _ in range(2):
+                assert isinstance(await node.perform(LandLane(order, signature)), TransactionMined)
+            confirmed = await node.perform(ConfirmLane(order, 1))
+            assert isinstance(confirmed, LaneConfirmed)
+            assert (confirmed.order, confirmed.lane.left, confirmed.lane.mark) == (lane_open_id(order), LANE, 0)
+            # It has counted, and would not count again.
+            assert await node.perform(TryLane(order, signature, VCN)) == tried
+            await refused(node, LandLane(*play.orders.lane_open(LANE, now + 600, prev_total=1)), "LaneMoved")
+
+
+async def test_a_lane_that_would_not_count_is_told_with_its_reason(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        _, now = await play.ledger.now()
+        async with play.ledger.adapter(NODE) as node:
+            for order, signature, reason in (
+                (*play.orders.lane_open(101 * VCN, now + 600), "NotEnoughFree"),
+                (*play.orders.lane_open(LANE, now + 600, prev_total=5), "LaneMoved"),
+                (*play.orders.lane_open(LANE, now + 6_000), "DeadlineTooFar"),
+                (play.orders.lane_open(LANE, now + 600)[0], bytes(65), "BadLaneSignature"),
+            ):
+                assert await node.perform(TryLane(order, signature, 1)) == LaneTried(lane_open_id(order), reason, 1)
+
+
+async def test_a_lane_is_confirmed_after_the_blocks_that_were_asked_for(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        _, now = await play.ledger.now()
+        order, signature = play.orders.lane_open(LANE, now + 600)
+        found: list[Event] = []
+
+        async def confirm(confirmations: int) -> None:
+            found.append(await play.adapter.perform(ConfirmLane(order, confirmations)))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(confirm, 2)
+            await play.adapter.perform(OpenLane(order, signature))
+            block, _ = await play.ledger.now()
+            await confirm(1)
+            assert [told.block for told in found] == [block]
+            with trio.fail_after(30):
+                await play.ledger.mine()
+        assert [told.block for told in found] == [block, block]
+
+
+async def test_a_wait_for_a_lane_ends_when_its_order_can_count_no_more(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        _, now = await play.ledger.now()
+        order, _ = play.orders.lane_open(LANE, now + 600)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(refused, play.adapter, ConfirmLane(order, 1), "DeadlinePassed")
+            await play.ledger.warp(601)
+            with trio.fail_after(30):
+                await play.ledger.mine(play.ledger.rules.final_depth + 1)
 
 
 async def test_a_lane_takes_no_more_than_is_free(open_ledger: OpenLedger) -> None:

@@ -13,11 +13,13 @@ from protocol.effects import (
     CloseAudit,
     CommitAudit,
     CommitSeat,
+    ConfirmLane,
     ConveneAudit,
     ConveneCourt,
     DemandData,
     EndChallenge,
     FinalizeBatch,
+    LandLane,
     OpenLane,
     ProveFraud,
     RefundBatch,
@@ -27,13 +29,17 @@ from protocol.effects import (
     RevealSeat,
     SealEpoch,
     SubmitBatch,
+    TryLane,
     VoidStarved,
     about,
 )
-from protocol.events import AuditNotDrawn, BatchMined, TransactionMined
+from protocol.events import AuditNotDrawn, BatchMined, LaneConfirmed, LaneTried, TransactionMined
+from protocol.stages.assignment import LaneOpen
+from protocol.stages.lane_notice import lane_open_id, total_after
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId
 from tests.fakes.audits import Audits
+from tests.fakes.contracts import Refused
 
 _ENDED = (BatchState.FINAL, BatchState.REFUNDED)
 
@@ -54,6 +60,8 @@ class Hand:
                     # It sends the order itself, so it may say anew what the lane had before.
                     order = replace(order, prev_total=max(order.prev_total, lane.left + lane.mark))
                 contracts.open_lane(self.client, order, signature)
+            case LandLane(order, signature):
+                contracts.open_lane(self.operator, order, signature)
             case SubmitBatch(batch):
                 contracts.submit(self.operator, batch)
             case SealEpoch(epoch):
@@ -100,7 +108,34 @@ class Hand:
                 contracts.check_in(self.operator, node)
 
 
-def answer_of(contracts: Audits, effect: ChainEffect) -> BatchMined | TransactionMined | AuditNotDrawn | None:
+def tried(contracts: Audits, effect: TryLane) -> LaneTried:
+    """Whether an order for a lane would count in the next block."""
+    draft, refusal = contracts.fork(), ""
+    if not _has_counted(contracts, effect.order):
+        try:
+            draft.open_lane(effect.order.node, effect.order, effect.signature)
+        except Refused as error:
+            refusal = str(error)
+    return LaneTried(lane_open_id(effect.order), refusal, effect.risk_wei)
+
+
+def confirmed(state: Audits, final: Audits, effect: ConfirmLane) -> LaneConfirmed | None:
+    """The answer to a wait for a lane by the state that is deep enough. Raises: Refused if its order never counts."""
+    order = effect.order
+    if _has_counted(state, order):
+        return LaneConfirmed(lane_open_id(order), state.lane(order.client, order.signer, order.node), state.block)
+    final.require(final.timestamp <= order.deadline or _has_counted(final, order), "DeadlinePassed")
+    return None
+
+
+def _has_counted(contracts: Audits, order: LaneOpen) -> bool:
+    lane = contracts.lane(order.client, order.signer, order.node)
+    return lane.left + lane.mark >= total_after(order)
+
+
+def answer_of(
+    contracts: Audits, effect: ChainEffect
+) -> BatchMined | TransactionMined | AuditNotDrawn | LaneTried | None:
     """The answer to an effect that is done already; None if it is not done."""
     done = False
     match effect:
@@ -109,9 +144,10 @@ def answer_of(contracts: Audits, effect: ChainEffect) -> BatchMined | Transactio
             if found is None or found.contents != contents_of(batch):
                 return None
             return BatchMined(found.batch_id, batch.slot, found.block, batch.root)
-        case OpenLane(order):
-            lane = contracts.lane(order.client, order.signer, order.node)
-            done = lane.left + lane.mark >= order.prev_total + order.amount
+        case OpenLane(order) | LandLane(order):
+            done = _has_counted(contracts, order)
+        case TryLane():
+            return tried(contracts, effect)
         case SealEpoch(epoch):
             done = epoch in contracts.seeds
         case ConveneCourt(name):

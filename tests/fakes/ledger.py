@@ -16,7 +16,7 @@ from chain.contracts.profiles import FINAL_DEPTH, HEARTBEAT_MS, profiles
 from chain.perform.cases import STAYS
 from chain.rpc.ethereum import TOO_EARLY
 from chain.tx.wallet import Key, Wallet
-from protocol.effects import ChainEffect
+from protocol.effects import ChainEffect, ConfirmLane
 from protocol.errors import Reverted
 from protocol.events import BlockSeen, Event
 from protocol.judging.fraud_proofs import FraudKind, OpenedLeaf, Papers
@@ -28,7 +28,7 @@ from protocol.wire.envelope import Domain
 from protocol.wire.ids import Address, BatchId, checksum
 from tests.fakes.audits import Audits
 from tests.fakes.contracts import Refused
-from tests.fakes.hand import Hand, answer_of, mined
+from tests.fakes.hand import Hand, answer_of, confirmed, mined
 from tests.support.jobs import CLASS, named
 
 Change = Callable[[Audits], None]
@@ -43,6 +43,7 @@ class MemoryLedger:
         self.contracts = Audits(profile, self.domain)
         self.news = trio.Condition()
         self._blocks: list[tuple[Event, ...]] = [()]
+        self._states: list[Audits] = [self.contracts]
         self.rules = ChainRules(
             profile=profile.name,
             chain_id=self.domain.chain_id,
@@ -73,6 +74,7 @@ class MemoryLedger:
         change(draft)
         self.contracts = draft
         self._blocks.append(tuple(draft.events))
+        self._states.append(draft)
         return draft.block
 
     async def announce(self) -> None:
@@ -91,6 +93,9 @@ class MemoryLedger:
 
     async def now(self) -> tuple[int, int]:
         return self.contracts.block, self.contracts.timestamp
+
+    def state_at(self, block: int) -> Audits:
+        return self._states[max(0, block)]
 
     def events_of(self, block: int) -> tuple[Event, ...]:
         return self._blocks[block]
@@ -211,6 +216,8 @@ class MemoryAdapter:
 
         Raises: Reverted.
         """
+        if isinstance(effect, ConfirmLane):
+            return await self._confirm(effect)
         if (answer := answer_of(self._ledger.contracts, effect)) is not None:
             return answer
         try:
@@ -223,3 +230,17 @@ class MemoryAdapter:
             raise Reverted(f"{type(effect).__name__}: {name}(){words}", transient=name in TOO_EARLY) from error
         await self._ledger.announce()
         return answer_of(self._ledger.contracts, effect) or mined(self._ledger.contracts, effect)
+
+    async def _confirm(self, effect: ConfirmLane) -> Event:
+        ledger = self._ledger
+        while True:
+            head = ledger.contracts.block
+            deep, final = head - effect.confirmations + 1, head - ledger.rules.final_depth
+            try:
+                if (found := confirmed(ledger.state_at(deep), ledger.state_at(final), effect)) is not None:
+                    return found
+            except Refused as error:
+                raise Reverted(f"ConfirmLane: {error}()") from error
+            async with ledger.news:
+                if head == ledger.contracts.block:
+                    await ledger.news.wait()

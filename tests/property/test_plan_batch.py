@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from copy import deepcopy
 
 from hypothesis import given
@@ -27,6 +28,8 @@ from protocol.wire.merkle import root
 
 NODE = Address("0x" + "11" * 20)
 LANES: list[LaneKey] = [(Address(f"0x{number:040x}"), Address(f"0x{number:040x}")) for number in (1, 2, 3)]
+FUNDED = dict.fromkeys(LANES, 10**9)
+"""Lanes that cover every order of theirs."""
 
 
 def finished(key: LaneKey, index: int, kind: BatchKind, status: LeafStatus, charge: int) -> WaitingJob:
@@ -77,11 +80,16 @@ def lanes_of(dice: random.Random, kinds: list[BatchKind]) -> dict[LaneKey, LaneQ
 
 
 def terms(
-    unsettled: frozenset[LaneKey] = frozenset(), *, probation: bool = False, value: int = 10**9, least: int = 10**9
+    unsettled: frozenset[LaneKey] = frozenset(),
+    *,
+    probation: bool = False,
+    value: int = 10**9,
+    least: int = 10**9,
+    totals: Mapping[LaneKey, int] = FUNDED,
 ) -> BatchTerms:
     rate_bps, stake = BPS if probation else 1_000, Wei(value * OPEN_VALUE_PER_STAKE)
     record = NodeRecord(NODE, NODE, NODE, NODE, True, 1, stake, Wei(0), 0, rate_bps)
-    return BatchTerms(2, record, 0, least, unsettled)
+    return BatchTerms(2, record, 0, least, unsettled, totals)
 
 
 kinds = st.builds(BatchKind, st.just(1), st.booleans(), st.just(False), st.booleans())
@@ -190,3 +198,15 @@ def test_what_was_refused_is_planned_again_with_what_came_since(dice: random.Ran
         for lane in lanes.values():
             lane.ready.pop(index, None)
     assert plan_batch(lanes, kinds, whole) == plan
+
+
+@given(dices, few_kinds, st.integers(0, 4_000), st.booleans())
+def test_a_batch_claims_nothing_that_the_final_lane_does_not_cover(
+    dice: random.Random, some: list[BatchKind], total: int, probation: bool
+) -> None:
+    lanes = lanes_of(dice, some)
+    # One lane is open for some of its orders, one for all of them, and one was never opened.
+    totals = {LANES[0]: total, LANES[1]: 10**9}
+    plan = plan_batch(lanes, some, terms(probation=probation, totals=totals))
+    for claim in plan.batch.claims if plan else ():
+        assert claim.cumulative <= totals[claim.client, claim.signer]

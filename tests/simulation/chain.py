@@ -65,6 +65,10 @@ class Chain:
         """The number of the newest block that counts."""
         return max(0, self.head - RULES.final_depth)
 
+    def state_at(self, block: int) -> Audits:
+        """The contracts after a block that is no older than the newest final one."""
+        return self.contracts if block >= self.head else self.blocks[max(0, block) + 1].before
+
     # --- people, by whom the world begins ---------------------------------------------------------------------------
     def register(self, node: Address, owner: Address, stake: int, *, verifier: bool) -> None:
         """A node with its stake, from the next block on."""

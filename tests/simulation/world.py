@@ -28,6 +28,7 @@ from protocol.wire.codec import encode_named
 from protocol.wire.envelope import digest, sign_digest
 from protocol.wire.ids import PeerId, TimestampMs, address_of, cid_of, peer_id_of
 from tests.fakes.contracts import Refused
+from tests.fakes.hand import confirmed
 from tests.simulation.chain import Chain, Sent, is_too_early
 from tests.simulation.node import Node, backoff_ms
 from tests.simulation.scene import (
@@ -46,7 +47,7 @@ from tests.simulation.scene import (
 from tests.simulation.weather import FAIR, Weather
 
 Answer = Callable[[ev.Event], None]
-TOKENS_AFTER_MS, RUN_MS, CHECK_MS = 2_000, 4_000, 5_000
+TOKENS_AFTER_MS, RUN_MS, CHECK_MS, CONFIRM_MS = 2_000, 4_000, 5_000, 500
 NO_ANSWER_MS = 1_000
 
 
@@ -276,6 +277,8 @@ class World:
                 | fx.OpenSample()
             ):
                 answer(_sealed(node, effect))
+            case fx.ConfirmLane():
+                self._confirm(node, effect, answer)
             case _:
                 self._transact(node, effect, answer, 1)
 
@@ -343,6 +346,20 @@ class World:
     def _work_of(self, spec: RunSpec) -> Work:
         """How the node works that ran a job."""
         return next(self.node(name).work for name, job_id in self._containers if job_id == spec.job_id)
+
+    def _confirm(self, node: Node, effect: fx.ConfirmLane, answer: Answer) -> None:
+        """Look at the chain until an order for a lane has counted, or never will."""
+        head = self.chain.head
+        deep, final = head - effect.confirmations + 1, head - RULES.final_depth
+        try:
+            found = confirmed(self.chain.state_at(deep), self.chain.state_at(final), effect)
+        except Refused as refused:
+            answer(ev.EffectFailed(fx.ConfirmLane, fx.about(effect), f"ConfirmLane: {refused}()", False))
+            return
+        if found is not None:
+            answer(found)
+        else:
+            self._later(node, lambda: self._confirm(node, effect, answer), CONFIRM_MS)
 
     # --- chain ------------------------------------------------------------------------------------------------------
     def _transact(self, node: Node, effect: fx.ChainEffect, answer: Answer, tried: int) -> None:

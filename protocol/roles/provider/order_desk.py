@@ -1,6 +1,6 @@
 """The order desk: which orders this node takes, before they are journalled and after.
 
-An order is taken only when the lane behind it is final on chain and covers it.
+An order is taken only when the lane behind it covers it: as it is final or confirmed on chain, or at the owner's risk.
 """
 
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from protocol.roles.provider.provided import Jobs, LaneKey, ProvidedJob, lane_ke
 from protocol.roles.provider.refusals import Refusals
 from protocol.roles.provider.run_queue import TIME_FACTOR, wait_ms
 from protocol.roles.provider.settling import Settling
+from protocol.roles.provider.unconfirmed_lanes import HeldLane, RiskedOrder, UnconfirmedLanes
 from protocol.roles.settler.settler import Settler
 from protocol.stages.assignment import (
     UNCALIBRATED_ACCEPTED,
@@ -61,7 +62,14 @@ class OrderDesk:
     """Lanes on which an order waited in vain, until they are seen."""
     _answered: dict[bytes, set[JobId]] = field(default_factory=dict)
     """Orders taken or refused, by offer."""
+    _held: dict[LaneKey, HeldLane] = field(default_factory=dict)
+    _risked: dict[JobId, RiskedOrder] = field(default_factory=dict)
     _budgets: Budgets[PeerId] = field(default_factory=lambda: Budgets[PeerId](REFUSALS, PEERS_KEPT))
+
+    @property
+    def unconfirmed(self) -> UnconfirmedLanes:
+        """The lanes that are not final, and what rests on them."""
+        return UnconfirmedLanes(self.member, self._held, self._risked)
 
     @property
     def load(self) -> int:
@@ -84,7 +92,10 @@ class OrderDesk:
         if job not in answered and len(answered) >= ORDERS_PER_OFFER:
             raise OutOfTurn("more orders for one offer than a client has tries")
         code = self._objection(order, now_ms)
-        if code is None or (code is RefuseCode.LANE and self._may_wait(order)):
+        if code is None and not self.member.settings.risk_wei and self._rests_on_hope(order):
+            # The owner has taken the risk back since the lane was tried.
+            code = RefuseCode.LANE
+        elif code is None or (code is RefuseCode.LANE and self._may_wait(order)):
             return received
         if not self._budgets.has(peer_id, now_ms):
             return None
@@ -122,10 +133,14 @@ class OrderDesk:
             taken = self._taken.get((lane.client, lane.signer), {})
             for index in [index for index in taken if index <= lane.jobs]:
                 del taken[index]
+            effects += self.look_again((lane.client, lane.signer), now_ms)
+        return tuple(effects)
+
+    def look_again(self, key: LaneKey, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Take what waited for a lane that may cover it by now."""
+        effects: list[Effect] = []
         for peer_id, order in tuple(self._early.values()):
-            assignment = order.assignment
-            same = (assignment.client, assignment.signer, assignment.node) == (lane.client, lane.signer, lane.node)
-            if same and self._objection(order, now_ms) is not RefuseCode.LANE:
+            if lane_key(order) == key and self._objection(order, now_ms) is not RefuseCode.LANE:
                 effects += self._assigned(peer_id, order, now_ms)
         return tuple(effects)
 
@@ -166,13 +181,14 @@ class OrderDesk:
         if code is not None:
             return self.refusals.refuse(job, reply_to(order, peer_id), code)
         taken = ProvidedJob(job, order, peer_id, now_ms, history=[(Stage.ASSIGNED, now_ms)])
+        rests_on_hope = self._rests_on_hope(order)
         self._forget_old()
         self.jobs[job] = taken
         self._taken.setdefault(lane_key(order), {})[assignment.index] = TakenOrder(
             assignment.cumulative, details.max_total
         )
         self.settler.expect(assignment.client, assignment.signer, assignment.index)
-        effects: list[Effect] = []
+        effects: list[Effect] = [*self.unconfirmed.risk(job, order, now_ms)] if rests_on_hope else []
         if Cid(details.manifest) not in self.member.models:
             effects.append(FetchModel(details.manifest, (peer_id, *self.member.holders(Cid(details.manifest), now_ms))))
         if order.sealed_input:
@@ -216,15 +232,26 @@ class OrderDesk:
             return RefuseCode.DETAILS
         if not self.member.has_or_may_fetch(*wanted):
             return RefuseCode.MODEL
-        lane = self.member.money.lanes.get((assignment.client, assignment.signer, assignment.node))
+        key = lane_key(order)
+        if self._covers(self.unconfirmed.firm(key), order):
+            return None
+        hoped = self._covers(self.unconfirmed.hoped(key), order) and self.unconfirmed.may_risk(order, now_ms)
+        return None if hoped else RefuseCode.LANE
+
+    def _covers(self, lane: Lane | None, order: AssignmentOrder) -> bool:
+        """Whether a lane pays for an order beside those that were taken on it."""
         if lane is None:
-            return RefuseCode.LANE
+            return False
         try:
-            submitted = self.settler.submitted(assignment.client, assignment.signer)
+            submitted = self.settler.submitted(lane.client, lane.signer)
             require_covered(order, lane, self._taken.get(lane_key(order), {}), submitted)
         except ProtocolError:
-            return RefuseCode.LANE
-        return None
+            return False
+        return True
+
+    def _rests_on_hope(self, order: AssignmentOrder) -> bool:
+        """Whether the lane of an order does not cover it by what counts in full."""
+        return not self._covers(self.unconfirmed.firm(lane_key(order)), order)
 
     def _has_its_share(self, client: Address) -> bool:
         """Whether a client has as many jobs waiting here as one may: half of the queue, so that others find room."""

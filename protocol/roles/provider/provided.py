@@ -37,6 +37,8 @@ class ProvidedJob:
     delivery: ResultDelivery | None = None
     refusal: RefuseCode | None = None
     receipted: bool = False
+    forgone: bool = False
+    """Whether its lane never came on chain, so that it charges nothing."""
     sent_ms: TimestampMs = TimestampMs(0)
     """When its result was last sent; not in the journal, so nothing but sending it again may rest on it."""
     reason: str = ""

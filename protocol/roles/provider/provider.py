@@ -1,7 +1,7 @@
 """The provider: offers, runs, delivers, and settles what it ran in batches.
 
-It takes an assignment only when the lane behind it is final on chain and covers it; it accepts only once the input is
-here and is what the client signed.
+It takes an assignment only when the lane behind it covers it, confirmed on chain or at the owner's risk; it accepts
+only once the input is here and is what the client signed.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from protocol.roles.member import Member
 from protocol.roles.provider.bidder import Bidder
 from protocol.roles.provider.delivery import Delivery
 from protocol.roles.provider.order_desk import OrderDesk
-from protocol.roles.provider.provided import Jobs, ProvidedJob
+from protocol.roles.provider.provided import Jobs, ProvidedJob, lane_key
 from protocol.roles.provider.refusals import Refusals
 from protocol.roles.provider.runs import Runs
 from protocol.roles.provider.settling import Settling
@@ -21,8 +21,9 @@ from protocol.roles.settler.settler import Settler
 from protocol.stages.assignment import Accept, AssignmentOrder, Refuse, RefuseCode, Withdrawal
 from protocol.stages.commitment import LeafStatus, Result, ResultQuery, SignedReceipt
 from protocol.stages.execution import Outcome
+from protocol.stages.lane_notice import SignedLaneOpen
 from protocol.stages.offer import Offer
-from protocol.timers import LaneTimer, ReceiptTimer
+from protocol.timers import LandingTimer, LaneTimer, ReceiptTimer
 from protocol.wire.ids import Cid, JobId, TimestampMs
 
 PROMISE_TRIES = 3
@@ -80,6 +81,8 @@ class Provider:
         match message:
             case AssignmentOrder():
                 return self._desk.judge(received, message, now_ms)
+            case SignedLaneOpen():
+                return self._desk.unconfirmed.judge(received, message, now_ms)
             case SignedReceipt(receipt):
                 job = self._jobs.get(JobId(receipt.job_id))
                 if job is None or job.peer_id != peer_id or job.receipted or job.result is None:
@@ -143,12 +146,42 @@ class Provider:
             case ev.Tick():
                 return self._delivery.deliver_unheard(now_ms)
             case ev.LaneSeen(lane):
+                if lane.node == self.member.identity.node_id:
+                    self._desk.unconfirmed.seen(lane)
                 return self._desk.lane_changed(lane, now_ms)
+            case ev.MessageReceived(peer_id, SignedLaneOpen() as notice):
+                return self._desk.unconfirmed.hold(peer_id, notice, now_ms)
+            case ev.LaneTried():
+                return self._desk.unconfirmed.tried(event, now_ms)
+            case ev.LaneConfirmed(_, lane):
+                told = self._desk.unconfirmed.confirmed(event)
+                return *told, *self._desk.look_again((lane.client, lane.signer), now_ms)
+            case ev.TransactionMined(effect=fx.LandLane):
+                self._desk.unconfirmed.landed(event)
+            case ev.BlockSeen():
+                return self._desk.unconfirmed.look_for_lost(now_ms)
+            case ev.DeadlinePassed(LandingTimer() as timer):
+                return self._desk.unconfirmed.land(timer)
+            case ev.EffectFailed(effect=fx.ConfirmLane, about=order_id):
+                return self._lane_never_came(order_id, event, now_ms)
             case ev.DeadlinePassed(LaneTimer(job)):
                 return self._desk.no_lane(JobId(job), now_ms)
             case ev.EffectFailed():
                 return self._failed(event, now_ms)
         return ()
+
+    def _lane_never_came(self, order_id: bytes, failed: ev.EffectFailed, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
+        """End the jobs of a lane that can come on chain no more: no batch could have them paid."""
+        key = self._desk.unconfirmed.never_came(order_id)
+        if key is None:
+            return ()
+        effects: list[fx.Effect] = []
+        for job in self._jobs.values():
+            if lane_key(job.order) == key and not self._desk.unconfirmed.has_come_to(
+                key, job.order.assignment.cumulative
+            ):
+                effects += self._settling.forgo(job, failed, now_ms)
+        return *effects, *self._runs.start_waiting(now_ms)
 
     def _failed(self, failed: ev.EffectFailed, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         jobs = [job for job in self._jobs.values() if failed.about in (job.job_id, job.order.details.input_cid)]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from protocol.effects import Effect
+from protocol.effects import Effect, StopContainer
 from protocol.job import JobState, Stage, move
 from protocol.roles.identity import Identity
 from protocol.roles.provider.provided import Jobs, ProvidedJob
@@ -24,6 +24,7 @@ from protocol.wire.envelope import require_signer
 from protocol.wire.ids import ZERO_HASH, JobId, PeerId, RequestId, TimestampMs, Wei
 
 FORGONE = "no receipt came, and no batch took the job before its client could pay another node for it"
+NEVER_OPENED = "its lane never came on chain: the client used the deposit for something else, or took it out"
 RECLAIMED = "its client reclaimed the lane before a batch took the job"
 
 
@@ -63,6 +64,7 @@ class Settling:
         self, job: ProvidedJob, receipt: SignedReceipt | None, status: LeafStatus, now_ms: TimestampMs
     ) -> tuple[Effect, ...]:
         """Hand an ended job to its batch."""
+        status = LeafStatus.CLIENT_FAULT if job.forgone else status
         delivered = job.run.new_tokens if job.run else 0
         result = job.result or Result(job.job_id, ZERO_HASH, ZERO_HASH, ZERO_HASH)
         if status is LeafStatus.OK:
@@ -99,6 +101,19 @@ class Settling:
         job.refusal = code = RefuseCode.FAILED if at_fault else RefuseCode.CLIENT_FAULT
         return *self.settle(job, None, status, now_ms), *self.refusals.refuse(job.job_id, job.reply_to, code)
 
+    def forgo(self, job: ProvidedJob, fact: object, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Charge nothing for a job whose lane never came on chain; stop it where it still runs."""
+        if job.forgone or self.settler.stage_of(job.job_id) is not None:
+            return ()
+        job.forgone = True
+        stop = (StopContainer(job.job_id),) if job.running else ()
+        if job.is_open:
+            job.reason = NEVER_OPENED
+            move(job, fact, Stage.UNPAID, now_ms)
+        if self.settler.forgo(job.order.assignment):
+            return stop
+        return *stop, *self.settle(job, None, LeafStatus.CLIENT_FAULT, now_ms)
+
     def stage(self, job: ProvidedJob) -> Stage:
         """The stage of a job, in its batch as well."""
         return self.settler.stage_of(job.job_id) or (Stage.UNPAID if self._is_forgone(job) else job.stage)
@@ -111,6 +126,8 @@ class Settling:
     def _reason(self, job: ProvidedJob) -> str:
         if not self._is_forgone(job):
             return job.reason
+        if job.forgone:
+            return NEVER_OPENED
         return RECLAIMED if job.receipted else FORGONE
 
     def view(self, job: ProvidedJob) -> JobState:

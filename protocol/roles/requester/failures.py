@@ -26,7 +26,7 @@ from protocol.timers import (
     RetryTimer,
     RoundTimer,
 )
-from protocol.wire.ids import JobId, PeerId, TimestampMs
+from protocol.wire.ids import Address, JobId, PeerId, TimestampMs
 from protocol.wire.names import name_of
 
 
@@ -49,6 +49,9 @@ class Failures:
             return ()
         self.receiving.require_operator(job, refuse.refuse, refuse.signature)
         code = refuse.refuse.code
+        if code == RefuseCode.LANE and job.node is not None:
+            # Until its lane is final, the node counts it no more.
+            self.lanes.counted.pop(job.node, None)
         word = RefuseCode(code).name.lower() if code in tuple(RefuseCode) else str(code)
         if code == RefuseCode.CLIENT_FAULT:
             return unserved(job, "the input is not accepted: is the prompt too long for the model?", now_ms)
@@ -141,8 +144,7 @@ class Failures:
 
     def _try_next(self, job: RequestedJob, fact: object, reason: str, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         assert job.node is not None
-        if not (isinstance(fact, SignedRefuse) and fact.refuse.code == RefuseCode.EXPIRED):
-            # Else our order came late, after an absence, and the node may be asked again.
+        if not self._may_be_asked_again(job.node, fact):
             job.tried.add(job.node)
         if not _is_no_miss(fact):
             self.cooldown.add(job.node, now_ms)
@@ -153,6 +155,13 @@ class Failures:
             return *withdrawn, *unserved(job, f"{MAX_RETRIES} nodes failed, the last one: {reason}", now_ms)
         move(job, fact, Stage.REQUESTED, now_ms)
         return *withdrawn, *self.asking.again(job, now_ms)
+
+    def _may_be_asked_again(self, node: Address, fact: object) -> bool:
+        """Whether an order came late, after an absence, or before a lane that is under way."""
+        if not isinstance(fact, SignedRefuse):
+            return False
+        code = fact.refuse.code
+        return code == RefuseCode.EXPIRED or (code == RefuseCode.LANE and node in self.lanes.opening)
 
     def _withdraw(self, job: RequestedJob) -> tuple[fx.Effect, ...]:
         assert job.peer_id is not None

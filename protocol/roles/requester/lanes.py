@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from protocol.effects import OpenLane
+from protocol.effects import Effect, OpenLane, Send
 from protocol.roles.member import Member
 from protocol.stages.assignment import Lane, LaneOpen
-from protocol.wire.ids import Address, TimestampMs, Wei, address_bytes
+from protocol.stages.lane_notice import LaneCounted, SignedLaneOpen, lane_open_id, total_after
+from protocol.wire.ids import Address, PeerId, TimestampMs, Wei, address_bytes
 
 LANE_VALID_S = 600
 
@@ -27,6 +28,12 @@ class Lanes:
     """Amounts being added, by node: signed or sent, and not final."""
     sent: dict[Address, tuple[OpenLane, int]] = field(default_factory=dict)
     """Those that are signed, and the head when they were asked for last."""
+    shown: dict[Address, None] = field(default_factory=dict)
+    """Nodes that were shown theirs."""
+    counted: dict[Address, int] = field(default_factory=dict)
+    """What a node counts its lane for before that is final, left and mark together in wei."""
+    ahead_ms: dict[Address, TimestampMs] = field(default_factory=dict)
+    """When a lane was last asked for ahead; not in the journal, so nothing but asking again may rest on it."""
     _books: dict[Address, LaneBook] = field(default_factory=dict)
 
     def lane(self, node: Address) -> Lane:
@@ -47,9 +54,9 @@ class Lanes:
 
         A lane that its client closes takes none until more is locked in it: that opens it again.
         """
-        lane = self.lane(node)
-        lacking = self.book(node).cumulative + total - lane.mark - lane.left
-        return max(lacking, 1) if lane.closing else lacking
+        lane, counted = self.lane(node), self.counted.get(node, 0)
+        lacking = self.book(node).cumulative + total - max(lane.mark + lane.left, counted)
+        return max(lacking, 1) if lane.closing and not counted else lacking
 
     def free(self) -> Wei:
         """The amount that the client can still lock, beside amounts being locked."""
@@ -68,6 +75,32 @@ class Lanes:
         lane = self.lane(node)
         deadline = now_ms // 1000 + LANE_VALID_S
         return LaneOpen(lane.client, lane.signer, node, amount, lane.left + lane.mark, deadline)
+
+    def show(self, node: Address, to: PeerId, needs_wei: int) -> tuple[Effect, ...]:
+        """Show a node the order for its lane that is under way, once: it may begin before the chain has it.
+
+        Args: needs_wei, what the job comes to that waits for the lane.
+        """
+        if node not in self.sent or node in self.shown:
+            return ()
+        effect, _ = self.sent[node]
+        self.shown[node] = None
+        return (Send(to, SignedLaneOpen(effect.order, effect.signature, needs_wei)),)
+
+    def is_of(self, peer_id: PeerId, counted: LaneCounted) -> bool:
+        """Whether a peer speaks of the order that is under way for its node."""
+        node = self._node_of(counted)
+        return node is not None and self.member.operates(peer_id, node)
+
+    def count(self, counted: LaneCounted) -> Address | None:
+        """Take a node's word for what it counts its lane for. Returns: the node; None for an order that is over."""
+        node = self._node_of(counted)
+        if node is not None:
+            self.counted[node] = min(counted.total, total_after(self.opening[node]))
+        return node
+
+    def _node_of(self, counted: LaneCounted) -> Address | None:
+        return next((node for node, order in self.opening.items() if lane_open_id(order) == counted.order), None)
 
     def send(self, order: LaneOpen, signature: bytes) -> OpenLane:
         """Have a signed order sent."""
@@ -91,6 +124,8 @@ class Lanes:
         """Nothing more is being locked for a node."""
         del self.opening[node]
         self.sent.pop(node, None)
+        self.shown.pop(node, None)
+        self.counted.pop(node, None)
 
     def is_ours(self, lane: Lane) -> bool:
         """Whether a lane is one of this client and signer."""

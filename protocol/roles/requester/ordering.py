@@ -12,6 +12,7 @@ from protocol.roles.requester.asking import Asking, is_last_call
 from protocol.roles.requester.cooldown import ProviderCooldown
 from protocol.roles.requester.hiring import best, vcn, why_nobody, why_stopped
 from protocol.roles.requester.lanes import Lanes
+from protocol.roles.requester.lanes_ahead import LanesAhead
 from protocol.roles.requester.request_book import RequestBook, unserved
 from protocol.roles.requester.requested import RequestedJob, SignedOrder
 from protocol.stages.assignment import (
@@ -20,6 +21,7 @@ from protocol.stages.assignment import (
     Assignment,
     AssignmentOrder,
     JobDetails,
+    LaneOpen,
     accept_within_ms,
     bonus_cap,
     is_reclaimed,
@@ -28,6 +30,7 @@ from protocol.stages.assignment import (
     order_total,
     verify_fee,
 )
+from protocol.stages.lane_notice import LaneCounted
 from protocol.stages.offer import FETCH_MS
 from protocol.timers import AcceptTimer
 from protocol.wire.envelope import digest, struct_hash
@@ -43,6 +46,11 @@ class Ordering:
     lanes: Lanes
     book: RequestBook
     asking: Asking
+
+    @property
+    def ahead(self) -> LanesAhead:
+        """What looks for lanes to open before a job needs them."""
+        return LanesAhead(self.member, self.lanes, self.book, self.cooldown)
 
     def hire(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Choose the best able node that was not tried, and make sure that its lane pays for it."""
@@ -65,7 +73,7 @@ class Ordering:
         if missing <= 0:
             return (SealKey(job.ask.input_cid, offer.hpke_key),)
         if offer.node_id in self.lanes.opening:
-            return ()
+            return self._show_to(job)
         if self.member.is_intake_stopped(now_ms):
             return unserved(job, why_stopped(self.member), now_ms)
         free = self.lanes.free()
@@ -94,10 +102,30 @@ class Ordering:
             return ()
         self.lanes.close(lane.node)
         effects: list[Effect] = []
-        for job in self.book.jobs.values():
-            if job.stage is Stage.OFFERED and job.chosen is not None and job.node == lane.node:
-                effects += self._after_lane(job, now_ms)
+        for job in self._waiting_for(lane.node):
+            effects += self._after_lane(job, now_ms)
         return tuple(effects)
+
+    def show_lane(self, order: LaneOpen, signature: bytes) -> tuple[Effect, ...]:
+        """Send a signed order for a lane, and show it to its node where a job waits for it."""
+        opened = self.lanes.send(order, signature)
+        return (opened, *(effect for job in self._waiting_for(order.node) for effect in self._show_to(job)))
+
+    def _show_to(self, job: RequestedJob) -> tuple[Effect, ...]:
+        if job.chosen is None or job.peer_id is None:
+            return ()
+        return self.lanes.show(job.chosen.offer.node_id, job.peer_id, _total(job, job.chosen.offer.price))
+
+    def lane_counted(self, counted: LaneCounted, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Go on with jobs whose node does not wait until their lane is final."""
+        node = self.lanes.count(counted)
+        if node is None:
+            return ()
+        return tuple(effect for job in self._waiting_for(node) for effect in self._after_lane(job, now_ms))
+
+    def _waiting_for(self, node: Address) -> list[RequestedJob]:
+        """The jobs that wait for a node's lane, or for the seal of their key."""
+        return [job for job in self.book.jobs.values() if job.stage is Stage.OFFERED and job.node == node]
 
     def _after_lane(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
         return self.asking.again(job, now_ms) if job.is_offer_over(now_ms) else self._cover(job, now_ms)
@@ -129,7 +157,7 @@ class Ordering:
         book.index, book.cumulative = book.index + 1, book.cumulative + details.max_total
         job.index, job.cumulative = book.index, book.cumulative
         assignment = Assignment(lane.client, lane.signer, lane.node, book.index, book.cumulative, struct_hash(details))
-        return (SignMessage(assignment),)
+        return SignMessage(assignment), *self.ahead.top_up(lane.node, details.max_total, now_ms)
 
     def _details(self, job: RequestedJob, now_ms: TimestampMs) -> JobDetails:
         assert job.chosen is not None

@@ -130,6 +130,10 @@ class Receiving:
         actual_ms = max(1, now_ms - (job.accepted_ms or now_ms))
         details = job.details
         job.charge = charge_of(details.price, opened.new_tokens, details.max_new_tokens)
+        if job.batch_id is not None:
+            # Its batch came first, after an absence: that was billed as it was debited, and needs no receipt.
+            move(job, opened, Stage.IN_BATCH, now_ms)
+            return ()
         job.bonus = bonus_of(job.charge, details.bonus_cap, actual_ms, details.expected_ms)
         job.next_step_ms = RETRY_AFTER_DEADLINE_S * 1000
         receipt = Receipt(opened.job_id, opened.result_hash, job.charge, min(actual_ms, 2**32 - 1))

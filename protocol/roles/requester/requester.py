@@ -23,8 +23,10 @@ from protocol.roles.requester.request_book import RequestBook
 from protocol.roles.requester.requested import RequestedJob
 from protocol.stages.assignment import Assignment, LaneOpen, SignedAccept, SignedRefuse
 from protocol.stages.commitment import Receipt, ResultDelivery, TokenFrame
+from protocol.stages.lane_notice import LaneCounted
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import Request
+from protocol.timers import AheadTimer
 from protocol.wire.ids import Cid, JobId, PeerId, RequestId, TimestampMs
 
 
@@ -78,6 +80,8 @@ class Requester:
                 return self._book.is_with(refuse.job_id, peer_id)
             case ResultDelivery(result):
                 return self._book.is_with(result.job_id, peer_id)
+            case LaneCounted():
+                return self._lanes.is_of(peer_id, message)
             case TokenFrame(job_id=job):
                 return self._book.is_with(job, peer_id)
             case _:
@@ -94,10 +98,14 @@ class Requester:
                 return self._asking.publish(request, signature, now_ms)
             case ev.MessageReceived(peer_id, SignedOffer() as signed):
                 self._asking.collect(peer_id, signed, now_ms)
+            case ev.DeadlinePassed(AheadTimer(node)):
+                return self._ordering.ahead.begin(node, now_ms)
             case ev.DeadlinePassed():
                 return self._failures.deadline(event, now_ms)
             case ev.MessageSigned(LaneOpen() as lane, signature):
-                return (self._lanes.send(lane, signature),)
+                return self._ordering.show_lane(lane, signature)
+            case ev.MessageReceived(_, LaneCounted() as counted):
+                return self._ordering.lane_counted(counted, now_ms)
             case ev.BlockSeen():
                 return *self._lanes.send_overdue(), *self._payments.handle(event, now_ms)
             case ev.LaneSeen():
@@ -134,4 +142,5 @@ class Requester:
             *self._receiving.ask_silent(now_ms),
             *self._failures.look_for_dead(now_ms),
             *self._failures.look_for_dead_orders(now_ms),
+            *self._ordering.ahead.look(now_ms),
         )

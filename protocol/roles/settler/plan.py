@@ -75,6 +75,7 @@ class BatchTerms:
     """Limits of the contract for a node's next batch; amounts in wei.
 
     open_value: what its batches that are not over take from lanes. unsettled: lanes with a batch that is not final.
+    totals: left and mark together of each lane that is final on chain.
     """
 
     slot: int
@@ -82,6 +83,7 @@ class BatchTerms:
     open_value: int
     min_stake: int
     unsettled: frozenset[LaneKey]
+    totals: Mapping[LaneKey, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +129,8 @@ def _plan_of(lanes: Mapping[LaneKey, LaneQueue], kind: BatchKind, terms: BatchTe
     # The contract counts the leaves of a lane from those that it has: were a batch refused after a reorganisation, the
     # next one would have its leaves as well. Jobs without receipts have no time to wait for what is not final.
     waiting = frozenset() if kind.unreceipted else terms.unsettled
-    for key in sorted(lanes.keys() - waiting):
-        run = _run(key, lanes[key], kind, room)
+    for key in sorted((lanes.keys() & terms.totals.keys()) - waiting):
+        run = _run(key, lanes[key], kind, room, terms.totals[key])
         if not run:
             continue
         claim = claim_of([entry for entry, _ in run])
@@ -163,9 +165,13 @@ def _batch_of(entries: list[LeafEntry], claims: list[LaneClaim], kind: BatchKind
     )
 
 
-def _run(key: LaneKey, lane: LaneQueue, kind: BatchKind, room: Room) -> list[tuple[LeafEntry, JobId | None]]:
+def _run(
+    key: LaneKey, lane: LaneQueue, kind: BatchKind, room: Room, total: int
+) -> list[tuple[LeafEntry, JobId | None]]:
     """An unbroken run of numbers from the last one submitted, ending with a job whose papers are here.
 
+    A job that the lane does not cover as it is final, `total` wei, waits: its lane was begun unconfirmed. So does one
+    without pay, for its claim would move the mark past money that never came.
     One without a paid leaf waits for its first, unless it is so long that this one would not fit behind it.
     """
     run: list[tuple[LeafEntry, JobId | None]] = []
@@ -181,12 +187,20 @@ def _run(key: LaneKey, lane: LaneQueue, kind: BatchKind, room: Room) -> list[tup
         leaf = waiting.entry.leaf
         charge, bonus = charge + leaf.charge, bonus + leaf.bonus
         debit = debit_of(charge, bonus, checked=kind.checked)
+        if _claimed(waiting) > total:
+            break
         if (waiting.is_paid and waiting.kind != kind) or debit > (room.enough if paid else room.value):
             break
         run.append((waiting.entry, waiting.job_id))
         kept, paid = len(run), paid + waiting.is_paid
     full = last - lane.submitted > room.leaves == len(run)
     return run[:kept] if paid or full else []
+
+
+def _claimed(waiting: WaitingJob) -> int:
+    """The cumulative wei that a job claims of its lane."""
+    job = waiting.entry.job
+    return job.assignment.cumulative if job is not None else 0
 
 
 def _room(kind: BatchKind, terms: BatchTerms) -> Room:

@@ -10,7 +10,7 @@ from protocol.params import BATCH_JOBS, BATCH_SLOTS
 from protocol.roles.member import Member
 from protocol.roles.settler.batches import OwnBatch, OwnBatches
 from protocol.roles.settler.plan import BatchKind, BatchTerms, LaneKey, LaneQueue, WaitingJob, due_ms_of, plan_batch
-from protocol.stages.assignment import AssignmentOrder, is_reclaimed, kind_of
+from protocol.stages.assignment import Assignment, AssignmentOrder, is_reclaimed, kind_of
 from protocol.stages.commitment import Leaf, LeafEntry, LeafStatus, SettledJob, mine_by, unpaid_leaf
 from protocol.stages.offer import NodeRecord
 from protocol.timers import BatchTimer
@@ -112,6 +112,16 @@ class Settler:
         """The leaf of a job that has ended."""
         return self._leaves.get(job_id)
 
+    def forgo(self, assignment: Assignment) -> bool:
+        """Charge nothing for a finished job whose lane never came. Returns: whether it waits for a batch."""
+        lane = self._lane(assignment.client, assignment.signer)
+        waiting = lane.ready.get(assignment.index)
+        if waiting is None or waiting.entry.job is None:
+            return False
+        leaf = self._leaves[waiting.job_id] = unpaid_leaf(assignment, LeafStatus.CLIENT_FAULT)
+        lane.ready[assignment.index] = replace(waiting, entry=LeafEntry(leaf, waiting.entry.job))
+        return True
+
     # --- into a batch -----------------------------------------------------------------------------------------------
     def _forgo(self, now_ms: TimestampMs) -> None:
         """Charge nothing where no batch can have the job paid any more; the job keeps its place in the lane.
@@ -173,7 +183,12 @@ class Settler:
         open_value = sum(sum(batch.batch.debits) for batch in self.own.open)
         pending = (batch.batch for batch in self.own.all if not batch.is_final)
         unsettled = frozenset((claim.client, claim.signer) for batch in pending for claim in batch.claims)
-        return BatchTerms(slot, record, open_value, self.member.rules.min_stake, unsettled)
+        return BatchTerms(slot, record, open_value, self.member.rules.min_stake, unsettled, self._totals())
+
+    def _totals(self) -> dict[LaneKey, int]:
+        """What each lane holds and has settled by its final state, in wei: a claim above it would revert the batch."""
+        known = {key: self.member.money.lanes.get((*key, self.member.identity.node_id)) for key in self._lanes}
+        return {key: lane.left + lane.mark for key, lane in known.items() if lane is not None}
 
     def _put_back(self, failed: ev.EffectFailed, now_ms: TimestampMs) -> None:
         """Put the jobs of a refused batch back into their lanes, and wait a little."""

@@ -26,6 +26,7 @@ from protocol.stages.assignment import (
     verify_fee,
 )
 from protocol.stages.offer import SignedOffer
+from protocol.stages.request import SignedRequest
 from protocol.wire.envelope import digest, sign_digest, struct_hash
 from protocol.wire.ids import TimestampMs, cid_of
 from tests.simulation.scene import DOMAIN
@@ -50,36 +51,42 @@ class Deal:
         self.machine.handle(LaneSeen(lane), NOW)
 
     def order(self, index: int = 1, before: int = 0, secret: bytes = b"", **changes) -> AssignmentOrder:
-        offer = self.offer.offer
-        checked = bool(changes.get("flags", 0) & CHECK_ORDERED)
-        total = order_total(offer.price, with_bonus=True, checked=checked)
-        details = JobDetails(
-            request_id=digest(self.request.request, DOMAIN),
-            offer_hash=digest(offer, DOMAIN),
-            price=offer.price,
-            bonus_cap=bonus_cap(offer.price),
-            verify_fee=verify_fee(offer.price, checked=checked),
-            manifest=self.request.request.manifest,
-            input_cid=cid_of(b"input"),
-            content_key_hash=cid_of(b"key"),
-            temperature=0,
-            seed_nonce=bytes(32),
-            max_new_tokens=64,
-            classes=self.request.request.classes,
-            expected_ms=offer.eta_ms,
-            deadline=NOW // 1_000 + 300,
-            attempt=0,
-            max_total=total,
-            flags=0,
-        )
-        details = dataclasses.replace(details, **changes)
-        client = self.client.address
-        assignment = Assignment(client, client, self.node.address, index, before + total, struct_hash(details))
-        signature = sign_digest(digest(assignment, DOMAIN), secret or self.client.secret)
-        return AssignmentOrder(self.request, self.offer, assignment, details, signature, b"sealed", b"input")
+        return order_for(self.request, self.offer, secret or self.client.secret, index, before, NOW, **changes)
 
     def send(self, order: AssignmentOrder, now: int = NOW):
         return self.machine.handle(MessageReceived(self.client.peer_id, order), TimestampMs(now))
+
+
+def order_for(
+    request: SignedRequest, signed: SignedOffer, secret: bytes, index: int, before: int, now: int, **changes
+) -> AssignmentOrder:
+    """The order of a client for an offer, signed with a key: number `index` of its lane, above `before` wei."""
+    offer, asked = signed.offer, request.request
+    checked = bool(changes.get("flags", 0) & CHECK_ORDERED)
+    total = order_total(offer.price, with_bonus=True, checked=checked)
+    details = JobDetails(
+        request_id=digest(asked, DOMAIN),
+        offer_hash=digest(offer, DOMAIN),
+        price=offer.price,
+        bonus_cap=bonus_cap(offer.price),
+        verify_fee=verify_fee(offer.price, checked=checked),
+        manifest=asked.manifest,
+        input_cid=cid_of(b"input"),
+        content_key_hash=cid_of(b"key"),
+        temperature=0,
+        seed_nonce=bytes(32),
+        max_new_tokens=64,
+        classes=asked.classes,
+        expected_ms=offer.eta_ms,
+        deadline=now // 1_000 + 300,
+        attempt=0,
+        max_total=total,
+        flags=0,
+    )
+    details = dataclasses.replace(details, **changes)
+    assignment = Assignment(asked.client, asked.signer, offer.node_id, index, before + total, struct_hash(details))
+    signature = sign_digest(digest(assignment, DOMAIN), secret)
+    return AssignmentOrder(request, signed, assignment, details, signature, b"sealed", b"input")
 
 
 def refusal(effects) -> RefuseCode | None:

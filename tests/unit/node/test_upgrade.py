@@ -29,11 +29,14 @@ WRITTEN = ("journal_2_requester", "journal_2_provider", "journal_3_provider")
 Up to 2 a timer was a text, and the tag of an effect the name of its class. Up to 3 there were no snapshots.
 """
 PENDING = {
-    "journal_2_requester": {"AwaitDeadline": 4},
+    "journal_2_requester": {"AwaitDeadline": 4, "Send": 1},
     "journal_2_provider": {"AwaitDeadline": 2, "Send": 1},
     "journal_3_provider": {"AwaitDeadline": 1, "Send": 1},
 }
-"""Effects that the fold asks for again: deadlines to come, and those whose keys were made of a text or an old name."""
+"""Effects that the fold asks for again: deadlines to come, and those whose keys were made of a text or an old name.
+
+A requester also shows its node the order for a lane, which it did not then.
+"""
 
 
 @pytest.fixture(params=WRITTEN)

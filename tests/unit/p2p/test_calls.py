@@ -7,7 +7,18 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from p2p.calls import CALL_S, MAX_IN_FLIGHT, MAX_INCOMING, PROTOCOL, RECEIVED_AT_ONCE, SENDING, Calls, NoAnswer, Reply
+from p2p.calls import (
+    CALL_S,
+    LATER_PROTOCOL,
+    MAX_IN_FLIGHT,
+    MAX_INCOMING,
+    PROTOCOL,
+    RECEIVED_AT_ONCE,
+    SENDING,
+    Calls,
+    NoAnswer,
+    Reply,
+)
 from p2p.hardening import MAX_OPENINGS, OPENINGS_PER_S
 from p2p.streams import MAX_CALL_BYTES, FramedStream
 from protocol.errors import LocalProtocolError, Malformed, P2PError, RemoteProtocolError, TooLarge
@@ -55,6 +66,25 @@ async def test_a_message_arrives_with_the_name_of_its_sender(autojump_clock: Moc
     async with pair(take) as (calls, one, two):
         assert await calls.send(two.addresses[0], b"hello") == two.peer_id
         assert got == [(one.peer_id, b"hello")]
+
+
+async def test_a_peer_of_an_earlier_version_does_not_open_the_later_protocol_and_is_at_no_fault(
+    autojump_clock: MockClock,
+) -> None:
+    network = MemoryNetwork(0.0)
+    async with network.open_host(secret(1)) as one, network.open_host(secret(2)) as two:
+        faults = Faults()
+        one.watch(faults)
+        two.watch(faults)
+        calls = Calls(one, accept, one.dial)
+
+        async def serve(stream: FramedStream) -> None:
+            raise AssertionError("nothing was sent that it knows")
+
+        two.handle(PROTOCOL, serve)
+        with pytest.raises(P2PError, match=LATER_PROTOCOL):
+            await calls.send(two.addresses[0], b"hello", LATER_PROTOCOL)
+        assert faults.kinds == []
 
 
 async def test_a_busy_receiver_is_a_transient_failure(autojump_clock: MockClock) -> None:

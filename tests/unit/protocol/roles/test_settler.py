@@ -31,6 +31,7 @@ from protocol.params import (
     OPEN_VALUE_PER_STAKE,
     PROBATION_JOBS,
     RETRY_AFTER_DEADLINE_S,
+    VCN,
 )
 from protocol.roles.settler.settler import LONGEST_REST_MS, SUBMIT_AGAIN_MS
 from protocol.stages.assignment import CHECK_ORDERED, AssignmentOrder, job_id, verify_fee
@@ -62,7 +63,7 @@ class Books(Deal):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lane()
+        self.lane(1_000 * VCN)
         self.owed = 0
 
     def probation(self, *, over: bool = False, stake: int | None = None) -> None:
