@@ -13,7 +13,7 @@ import numpy as np
 from .decoding import Answer
 from .fingerprint import Doubles, Integers
 from .gumbel import Chooser
-from .head import Logits
+from .logits import Logits
 from .model import Model
 
 REPLACED_AT = 8

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .fingerprint import Doubles, Integers, Words
-from .head import Logits
+from .logits import Logits
 
 MAX_TEMPERATURE_MILLI = 2_000
 STRIDE = 0x9E3779B97F4A7C15

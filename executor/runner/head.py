@@ -5,35 +5,19 @@ off by what that format rounds; in float32 it would take three times as long. So
 those that matter once more, in float64. In float32 the rough logits are the exact ones.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from .fingerprint import Doubles, Floats, Integers
+from .fingerprint import Doubles, Integers
+from .logits import Logits, as_they_are
 from .product import product
 
 BLOCK = 1 << 10
 ROOM = 1 << 23
 """Logits that are held at once, of six bytes each. In smaller pieces the product is half as fast."""
-
-
-@dataclass(frozen=True, slots=True)
-class Logits:
-    """What a model says at one place. `rough`: float32 [vocab]; the largest logits lie no further than `off` from their
-    rough ones; `exactly` gives those of some ids."""
-
-    rough: Floats
-    off: float
-    exactly: Callable[[Integers], Doubles]
-
-
-def as_they_are(logits: Floats) -> Logits:
-    """Logits [vocab] that are not rough, float32."""
-    return Logits(logits, 0.0, lambda ids: logits[ids].astype(np.float64))
 
 
 class Head:

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from runner.fingerprint import in_ppm
 from runner.gumbel import BLOCK, NEAR, Chooser, gumbel
-from runner.head import Head, Logits, as_they_are
+from runner.head import Head
+from runner.logits import Logits, as_they_are
 from runner.model import Model
 
 DRAWS = 5_000
