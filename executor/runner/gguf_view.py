@@ -80,7 +80,7 @@ class GgufView:
         self.last_matrix = weights[f"{WHOLE[last]}.weight"]
         _, shared, size = _heads(config)
         self.kept_bytes = 2 * int(config["num_hidden_layers"]) * shared * size * 2
-        """Keys and values of one token, in bfloat16."""
+        """Keys and values of one token, of 16 bits each."""
 
     def read(self, start: int, length: int) -> Any:
         """The bytes from `start` on, at least one and at most `length`; none behind the end."""

@@ -26,7 +26,7 @@ from typing import Any
 
 VERSION = b"0.5.0-dev"
 FOLDER = Path("/opt/vcoin/llama")
-BFLOAT16, NO_POOLING, FLASH = 30, 0, 1
+FLOAT16, NO_POOLING, FLASH = 1, 0, 1
 """Of ggml_type, llama_pooling_type and llama_flash_attn_type."""
 ERROR = 4
 """Of ggml_log_level."""
