@@ -239,6 +239,18 @@ def joined() -> dict[str, Any]:
     }
 
 
+def shared() -> dict[str, Any]:
+    """Two prompts of 300 tokens that are read together."""
+    net = ToldNet()
+    ours = engine(net, writers=2, cells=1_000)
+    for number in (0, 1):
+        ours.join(number, [number + 1] * 300, 1, Chooser(0, b""))
+    steps = []
+    while not ours.is_idle:
+        steps.append([number for number, _, _ in ours.step()])
+    return {"passes": net.passes, "steps": steps}
+
+
 def raised(ours: LlamaEngine, number: int, prompt: list[int], length: int) -> str:
     try:
         ours.join(number, prompt, length, Chooser(0, b""))
@@ -287,7 +299,7 @@ def main() -> None:
                 "names": sorted(StoredTensors(folder)) == sorted(weights),
             }
             found["refusals"] = refusals(folder)
-    found |= {"last_matrix": list(last_matrix()), "joined": joined(), "texts": texts()}
+    found |= {"last_matrix": list(last_matrix()), "joined": joined(), "shared": shared(), "texts": texts()}
     Path("/output/found.json").write_text(json.dumps(found))
 
 

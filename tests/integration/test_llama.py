@@ -70,6 +70,11 @@ def test_a_long_prompt_is_read_in_pieces_beside_the_others(found: dict[str, Any]
     assert found["joined"]["gaps"] == 1
 
 
+def test_prompts_share_the_tokens_of_a_pass(found: dict[str, Any]) -> None:
+    # The last token of each prompt goes through with those that are written.
+    assert found["shared"] == {"passes": [256, 256, 86], "steps": [[], [0], [1]]}
+
+
 def test_jobs_that_do_not_fit_are_refused(found: dict[str, Any]) -> None:
     assert found["joined"]["refused"] == ["NoRoom", "ValueError", "ValueError", "ValueError"]
     assert found["joined"]["room"] == ["NoRoom", "joined"]
