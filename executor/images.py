@@ -31,7 +31,7 @@ def runtime(folder: Path = RUNNER) -> str:
     total = hashlib.sha256()
     for path in _sources(folder):
         data = path.read_bytes()
-        total.update(f"{path.name}\0{len(data)}\0".encode())
+        total.update(f"{path.relative_to(folder)}\0{len(data)}\0".encode())
         total.update(data)
     return total.hexdigest()
 
@@ -69,7 +69,7 @@ def build(host: str = DEFAULT_HOST, log: IO[bytes] | int = subprocess.DEVNULL) -
 def _sources(folder: Path) -> Iterator[Path]:
     yield folder / "Dockerfile"
     yield folder / "requirements.lock"
-    yield from sorted(folder.glob("*.py"))
+    yield from sorted(folder.rglob("*.py"))
 
 
 def _exists(name: str, host: str) -> bool:

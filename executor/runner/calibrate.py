@@ -18,13 +18,14 @@ import torch
 from transformers import DynamicCache
 
 from .decoding import Answer
+from .engine import Trace
 from .events import emit
 from .fingerprint import Floats, distances, encode_check, encode_proof, in_ppm, projection, whiten
 from .forgeries import AFTERWARDS, CHOICES, EARLY
 from .generate import dtype_of, read_act_w
 from .gumbel import MAX_TEMPERATURE_MILLI, Chooser
 from .job import INPUT, BadInput, BadSpec, Job, canonical, read_object, write
-from .model import DTYPES, Model, Trace, load
+from .model import DTYPES, Model, load
 from .substitutes import WEIGHTS, RoundedCache
 
 HONEST, CUT_PROMPT, KV_8BIT, FORCED_EOS = "honest", "cut_prompt", "kv_8bit", "forced_eos"

@@ -5,13 +5,14 @@ It leaves check.bin. What checks the other kinds stands beside what runs them.
 
 from typing import Any
 
+from .engine import AnswerEngine
 from .fingerprint import encode_check, projection, whiten
 from .generate import MAX_NEW_TOKENS, chooser_of, dtype_of, read_act_w, read_chat
 from .job import BadInput, Job, Read, Work
-from .model import Model, ids_sha256
+from .prompts import ids_sha256
 
 
-def work(job: Job, model: Model) -> Work:
+def work(job: Job, model: AnswerEngine) -> Work:
     """Seed and temperature are those of the spec; the answer has no say in them.
 
     Raises BadInput, with code bad_result or prompt_mismatch where the answer itself is at fault: it then deserves no
@@ -43,7 +44,7 @@ def work(job: Job, model: Model) -> Work:
     job.write("check.bin", encode_check(whitened, projection(job.id, model.hidden), margins))
 
 
-def _answer(result: dict[str, Any], model: Model, max_new: int) -> tuple[list[int], bool]:
+def _answer(result: dict[str, Any], model: AnswerEngine, max_new: int) -> tuple[list[int], bool]:
     ids, finish = result.get("output_token_ids"), result.get("finish")
     if not isinstance(ids, list) or len(ids) > max_new:
         raise BadInput("bad_result", "output_token_ids is no list or too long")

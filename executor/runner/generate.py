@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from .decoding import Answer, Growing
+from .engine import AnswerEngine, Size
 from .events import TokenStream, emit
 from .fingerprint import Floats, encode_proof, projection, whiten
 from .gumbel import MAX_TEMPERATURE_MILLI, Chooser
 from .job import INPUT, BadInput, BadSpec, Job, canonical
-from .model import Model, ids_sha256
+from .prompts import ids_sha256
 
 MAX_NEW_TOKENS = 1 << 20
 DTYPE_OF_CLASS = {1: "fp32", 2: "bf16"}
@@ -64,8 +65,13 @@ class AskedChat:
     max_new_tokens: int
     chooser: Chooser
 
+    @property
+    def size(self) -> Size:
+        """Tokens of prompt and answer."""
+        return Size(len(self.prompt), self.max_new_tokens)
 
-def read_asked(job: Job, model: Model) -> AskedChat:
+
+def read_asked(job: Job, model: AnswerEngine) -> AskedChat:
     """The chat of a job and its tokens. Raises BadSpec, BadInput."""
     max_new = job.number("max_new_tokens", 1, MAX_NEW_TOKENS)
     salt, messages = read_chat(job)
@@ -77,7 +83,7 @@ def read_asked(job: Job, model: Model) -> AskedChat:
 class Desk:
     """Writes down answers of one class: result.json and proof.bin of each."""
 
-    def __init__(self, job: Job, model: Model) -> None:
+    def __init__(self, job: Job, model: AnswerEngine) -> None:
         """`job` says the class. Raises BadSpec, BadInput."""
         self._dtype, self._device_class = dtype_of(job)
         self._model = model
@@ -92,6 +98,7 @@ class Desk:
             "manifest_sha256": self._model.manifest_sha256.hex(),
             "dtype": self._dtype,
             "device_class": self._device_class,
+            "engine": self._model.build,
             "prompt_token_ids_sha256": ids_sha256(asked.prompt),
             "output_token_ids": answer.ids,
             "finish": "eos" if answer.stopped else "length",
@@ -101,18 +108,24 @@ class Desk:
         asked.job.write("result.json", canonical(result))
 
 
-def run(job: Job, model: Model) -> dict[str, object]:
+def run(job: Job, model: AnswerEngine) -> dict[str, object]:
     """Returns what the run took; raises Refused."""
     desk, asked = Desk(job, model), read_asked(job, model)
     emit("ready", prompt_tokens=len(asked.prompt))
 
     started = time.monotonic()
     stream, growing = TokenStream(), Growing()
-    for _, token, state in model.decode([asked.prompt], [asked.max_new_tokens], [asked.chooser]):
-        is_stop = token in model.eos_ids
-        growing.add(token, state, is_stop=is_stop)
-        if not is_stop:
-            stream.add(token)
+    batch = model.batch(sum(asked.size))
+    batch.join(0, asked.prompt, asked.max_new_tokens, asked.chooser)
+    while batch.is_reading:
+        batch.read(len(asked.prompt))
+    while batch.is_writing:
+        for _, token, state in batch.choose():
+            is_stop = token in model.eos_ids
+            growing.add(token, state, is_stop=is_stop)
+            if not is_stop:
+                stream.add(token)
+        batch.advance()
     stream.flush()
     took = time.monotonic() - started
 

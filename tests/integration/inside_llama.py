@@ -15,17 +15,19 @@ from typing import Any
 import gguf
 import numpy as np
 import torch
-from runner.gguf_view import GgufView
+from runner.engine import Written
 from runner.gumbel import Chooser
 from runner.head import Head
 from runner.job import BadInput
-from runner.last_matrix import LastMatrix
-from runner.llama import LlamaEngine, NoRoom
-from runner.weights import StoredTensors, widened
+from runner.llama.batch import LlamaBatch
+from runner.llama.gguf_view import GgufView
+from runner.llama.last_matrix import LastMatrix
+from runner.llama.weights import StoredTensors, widened
 from transformers import LlamaConfig, LlamaForCausalLM
 
 HEADS, SHARED, SIZE = 4, 2, 16
 VOCAB, STOP = 101, 100
+PASS_TOKENS = 256
 STATES = 5 * np.eye(VOCAB, dtype=np.float32)
 
 
@@ -187,28 +189,36 @@ def alone(prompt: list[int], length: int) -> list[int]:
     return found
 
 
-def engine(net: ToldNet, writers: int, cells: int) -> LlamaEngine:
+def batch(net: ToldNet) -> LlamaBatch:
     # One, in bfloat16.
     matrix = 0x3F80 * np.eye(VOCAB, dtype=np.uint16)
-    manifest = {"eos_ids": [STOP], "hidden": VOCAB, "vocab": VOCAB, "context": 2_000}
-    return LlamaEngine(net, LastMatrix(matrix), manifest, b"", writers=writers, cells=cells)
+    return LlamaBatch(net, LastMatrix(matrix), [STOP], PASS_TOKENS)
+
+
+def step(ours: LlamaBatch) -> list[Written]:
+    """One turn: what is written goes on, and prompts are read on."""
+    found = ours.choose()
+    ours.advance()
+    if ours.is_reading:
+        ours.read(PASS_TOKENS)
+    return found
 
 
 def joined() -> dict[str, Any]:
     """Jobs that join and leave while others are written."""
     net = ToldNet()
-    ours = engine(net, writers=3, cells=1_500)
+    ours = batch(net)
     prompts = {0: [1, 2, 3], 1: [5] * 1_000, 2: [4], 3: [6, 6]}
     lengths = {0: 300, 1: 7, 2: 40, 3: 300}
     told: dict[int, list[int]] = {number: [] for number in prompts}
     steps: dict[int, list[int]] = {number: [] for number in prompts}
     same = True
 
-    def go(step: int) -> None:
+    def go(turn: int) -> None:
         nonlocal same
-        for number, token, state in ours.step():
+        for number, token, state in step(ours):
             told[number].append(token)
-            steps[number].append(step)
+            steps[number].append(turn)
             same = same and bool((state == STATES[token]).all())
 
     chooser = Chooser(0, b"")
@@ -216,15 +226,13 @@ def joined() -> dict[str, Any]:
     go(0)
     for number in (1, 2):
         ours.join(number, prompts[number], lengths[number], chooser)
-    wrong = ((3, [6, 6], 3), (2, [1], 3), (4, [], 3), (4, [1] * 1_999, 2))
-    refused = [raised(ours, *each) for each in wrong]
-    step = 1
-    while not ours.is_idle and step < 400:
-        go(step)
-        step += 1
-        if step == 40:
+    turn = 1
+    while (ours.is_reading or ours.is_writing) and turn < 400:
+        go(turn)
+        turn += 1
+        if turn == 40:
             ours.join(3, prompts[3], lengths[3], chooser)
-        if step == 45:
+        if turn == 45:
             ours.leave(3)
     return {
         "told": told,
@@ -233,52 +241,20 @@ def joined() -> dict[str, Any]:
         "gaps": max(later - earlier for each in steps.values() for earlier, later in pairwise(each)),
         "largest": max(net.passes),
         "states": same,
-        "refused": refused,
         "kept": len(net.kept),
-        "room": [raised(ours, 5, [1] * 1_400, 101), raised(ours, 5, [1] * 1_400, 100)],
     }
 
 
 def shared() -> dict[str, Any]:
     """Two prompts of 300 tokens that are read together."""
     net = ToldNet()
-    ours = engine(net, writers=2, cells=1_000)
+    ours = batch(net)
     for number in (0, 1):
         ours.join(number, [number + 1] * 300, 1, Chooser(0, b""))
     steps = []
-    while not ours.is_idle:
-        steps.append([number for number, _, _ in ours.step()])
+    while ours.is_reading or ours.is_writing:
+        steps.append([number for number, _, _ in step(ours)])
     return {"passes": net.passes, "steps": steps}
-
-
-def raised(ours: LlamaEngine, number: int, prompt: list[int], length: int) -> str:
-    try:
-        ours.join(number, prompt, length, Chooser(0, b""))
-    except (NoRoom, ValueError) as error:
-        return type(error).__name__
-    return "joined"
-
-
-def texts() -> dict[str, Any]:
-    """Means and last states of texts, beside those of each alone."""
-    dice = np.random.default_rng(3)
-    prompts = [dice.integers(VOCAB, size=size).tolist() for size in (1, 200, 64, 3, 3, 3, 90, 5, 7, 63, 65, 1, 2)]
-    net = ToldNet()
-    ours = engine(net, writers=1, cells=300)
-    ours.join(0, [1], 50, Chooser(0, b""))
-    means, lasts = ours.read(prompts)
-    rows = [np.array([STATES[following(prompt[: end + 1])] for end in range(len(prompt))]) for prompt in prompts]
-    try:
-        ours.read([[1], [1] * 250])
-    except NoRoom as error:
-        refused = str(error)
-    return {
-        "means": float(max(np.abs(mean - own.mean(axis=0)).max() for mean, own in zip(means, rows, strict=True))),
-        "lasts": bool(all((last == own[-1]).all() for last, own in zip(lasts, rows, strict=True))),
-        "most_kept": net.most_kept,
-        "kept": len(net.kept),
-        "refused": refused,
-    }
 
 
 def main() -> None:
@@ -299,7 +275,7 @@ def main() -> None:
                 "names": sorted(StoredTensors(folder)) == sorted(weights),
             }
             found["refusals"] = refusals(folder)
-    found |= {"last_matrix": list(last_matrix()), "joined": joined(), "shared": shared(), "texts": texts()}
+    found |= {"last_matrix": list(last_matrix()), "joined": joined(), "shared": shared()}
     Path("/output/found.json").write_text(json.dumps(found))
 
 

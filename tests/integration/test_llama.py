@@ -73,17 +73,3 @@ def test_a_long_prompt_is_read_in_pieces_beside_the_others(found: dict[str, Any]
 def test_prompts_share_the_tokens_of_a_pass(found: dict[str, Any]) -> None:
     # The last token of each prompt goes through with those that are written.
     assert found["shared"] == {"passes": [256, 256, 86], "steps": [[], [0], [1]]}
-
-
-def test_jobs_that_do_not_fit_are_refused(found: dict[str, Any]) -> None:
-    assert found["joined"]["refused"] == ["NoRoom", "ValueError", "ValueError", "ValueError"]
-    assert found["joined"]["room"] == ["NoRoom", "joined"]
-
-
-def test_texts_are_read_as_each_alone(found: dict[str, Any]) -> None:
-    assert found["texts"]["means"] < 1e-6
-    assert found["texts"]["lasts"] is True
-    assert found["texts"]["most_kept"] <= 300 - 51
-    # The job that waits has kept nothing yet.
-    assert found["texts"]["kept"] == 0
-    assert found["texts"]["refused"] == "a text has 250 tokens, and 249 are free"

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .fingerprint import Doubles, Floats, Integers
-from .logits import Logits
+from ..fingerprint import Doubles, Floats, Integers
+from ..logits import Logits
 from .weights import widened
 
 BLOCK = 1 << 12

@@ -33,7 +33,7 @@ ERROR = 4
 LogCallback = CFUNCTYPE(None, c_int, c_char_p, c_void_p)
 
 
-class LlamaUnusable(Exception):
+class LlamaUnusable(RuntimeError):
     """llama.cpp is not in this image, is of another release, or refuses what it was told."""
 
 
@@ -110,9 +110,7 @@ SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_model_default_params": (ModelParams, ()),
     "llama_context_default_params": (ContextParams, ()),
     "llama_model_load_from_file_ptr": (c_void_p, (c_void_p, ModelParams)),
-    "llama_model_free": (None, (c_void_p,)),
     "llama_init_from_model": (c_void_p, (c_void_p, ContextParams)),
-    "llama_free": (None, (c_void_p,)),
     "llama_decode": (c_int32, (c_void_p, TokenBatch)),
     "llama_set_embeddings": (None, (c_void_p, c_bool)),
     "llama_get_logits": (c_void_p, (c_void_p,)),

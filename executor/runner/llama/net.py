@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from . import libllama
-from .fingerprint import Floats
+from ..fingerprint import Floats
+from . import library
 from .gguf_view import GgufView
-from .libllama import LlamaUnusable
+from .library import LlamaUnusable
 
 ReadBytes = CFUNCTYPE(c_ssize_t, c_void_p, c_void_p, c_size_t)
 Seek = CFUNCTYPE(c_int, c_void_p, POINTER(c_int64), c_int)
@@ -70,44 +70,40 @@ class ModelStream:
 
 
 class LlamaNet:
-    """Weights, and keys and values of `sequences` texts, of `cells` tokens together."""
+    """A model's weights. From `open` on, keys and values of some texts beside them."""
 
-    def __init__(
-        self,
-        view: GgufView,
-        *,
-        sequences: int,
-        cells: int,
-        at_once: int,
-        outputs: int,
-        threads: int,
-        folder: Path = libllama.FOLDER,
-    ) -> None:
-        """Args: at_once, tokens that `read` takes; outputs, those that `run` takes. Raises LlamaUnusable."""
-        self._llama = libllama.library(folder)
+    def __init__(self, view: GgufView, folder: Path = library.FOLDER) -> None:
+        """Args: folder, where llama.cpp is. Raises LlamaUnusable."""
+        self._llama = library.library(folder)
         self.vocab, self.hidden = view.last_matrix.shape
         self.kept_bytes = view.kept_bytes
         self._model = self._load(view)
+
+    def open(self, *, sequences: int, cells: int, at_once: int, outputs: int, threads: int) -> None:
+        """Make room for `sequences` texts, of `cells` tokens together.
+
+        Args: at_once, tokens that `read` takes; outputs, those that `run` takes. Raises LlamaUnusable.
+        """
         params = self._llama.llama_context_default_params()
         params.n_ctx, params.n_seq_max, params.kv_unified = cells, sequences, True
         params.n_batch = params.n_ubatch = at_once
         params.n_outputs_max = params.n_outputs_max_per_seq = outputs
         params.n_threads = params.n_threads_batch = threads
-        params.pooling_type = libllama.NO_POOLING
-        params.flash_attn_type = libllama.FLASH
+        params.pooling_type = library.NO_POOLING
+        params.flash_attn_type = library.FLASH
         # For these llama.cpp's attention has a kernel that takes many tokens at once: with bfloat16, a prompt of 2,000
         # tokens took twice as long.
-        params.type_k = params.type_v = libllama.FLOAT16
+        params.type_k = params.type_v = library.FLOAT16
         self._context = self._llama.llama_init_from_model(self._model, params)
         if not self._context:
-            raise LlamaUnusable(f"llama.cpp refuses a context of {cells} tokens: {libllama.last_words()}")
+            raise LlamaUnusable(f"llama.cpp refuses a context of {cells} tokens: {library.last_words()}")
         self._memory = self._llama.llama_get_memory(self._context)
         self._tokens, self._places, self._sequences = (np.zeros(at_once, np.int32) for _ in range(3))
         self._wanted, self._ones = np.zeros(at_once, np.int8), np.ones(at_once, np.int32)
         # Each token belongs to one sequence, whose number is pointed at.
         self._pointers = self._sequences.ctypes.data + 4 * np.arange(at_once, dtype=np.uint64)
         arrays = (self._places, self._ones, self._pointers, self._wanted)
-        self._batch = libllama.TokenBatch(0, self._tokens.ctypes.data, None, *(each.ctypes.data for each in arrays))
+        self._batch = library.TokenBatch(0, self._tokens.ctypes.data, None, *(each.ctypes.data for each in arrays))
 
     def _load(self, view: GgufView) -> int:
         params = self._llama.llama_model_default_params()
@@ -116,13 +112,8 @@ class LlamaNet:
         with stream as file:
             model = self._llama.llama_model_load_from_file_ptr(file, params)
         if not model:
-            raise LlamaUnusable(f"llama.cpp refuses the model: {stream.error or libllama.last_words()}")
+            raise LlamaUnusable(f"llama.cpp refuses the model: {stream.error or library.last_words()}")
         return int(model)
-
-    def close(self) -> None:
-        """Give all memory back."""
-        self._llama.llama_free(self._context)
-        self._llama.llama_model_free(self._model)
 
     def read(self, tokens: Sequence[int], places: Sequence[int], sequences: Sequence[int]) -> None:
         """One pass over tokens, in order within each sequence; their keys and values are kept. Raises LlamaUnusable."""
@@ -146,7 +137,7 @@ class LlamaNet:
         self._llama.llama_set_embeddings(self._context, wanted)
         code = self._llama.llama_decode(self._context, self._batch)
         if code:
-            raise LlamaUnusable(f"llama.cpp failed with {code} at a pass over {size} tokens: {libllama.last_words()}")
+            raise LlamaUnusable(f"llama.cpp failed with {code} at a pass over {size} tokens: {library.last_words()}")
 
     def forget(self, sequence: int) -> None:
         """Give back the keys and values of a sequence."""

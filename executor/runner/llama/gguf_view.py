@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .job import BadInput
+from ..job import BadInput
 from .weights import StoredTensors, widened
 
 ALIGNMENT = 32

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .fingerprint import Floats
-from .job import BadInput
+from ..fingerprint import Floats
+from ..job import BadInput
 
 FORMATS = {"BF16": np.dtype("<u2"), "F32": np.dtype("<f4")}
 MAX_HEADER_BYTES = 64 << 20
