@@ -29,7 +29,7 @@ class Written(NamedTuple):
     state: Floats
 
 
-class Size(NamedTuple):
+class AnswerSize(NamedTuple):
     """Tokens of an answer's prompt, and those that it may get."""
 
     prompt: int
@@ -81,7 +81,7 @@ class AnswerEngine(Protocol):
     def require_memory(self, tokens: int, memory_bytes: int) -> None:
         """Whether a prompt can be read in the memory that its client has given to the job. Raises BadInput."""
 
-    def has_room(self, sizes: Sequence[Size], memory_bytes: int) -> bool:
+    def has_room(self, sizes: Sequence[AnswerSize], memory_bytes: int) -> bool:
         """Whether these answers can be written side by side."""
 
     def batch(self, tokens: int = 0) -> AnswerBatch:

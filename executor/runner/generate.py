@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .decoding import Answer, Growing
-from .engine import AnswerEngine, Size
+from .engine import AnswerEngine, AnswerSize
 from .events import TokenStream, emit
 from .fingerprint import Floats, encode_proof, projection, whiten
 from .gumbel import MAX_TEMPERATURE_MILLI, Chooser
@@ -66,9 +66,9 @@ class AskedChat:
     chooser: Chooser
 
     @property
-    def size(self) -> Size:
+    def size(self) -> AnswerSize:
         """Tokens of prompt and answer."""
-        return Size(len(self.prompt), self.max_new_tokens)
+        return AnswerSize(len(self.prompt), self.max_new_tokens)
 
 
 def read_asked(job: Job, model: AnswerEngine) -> AskedChat:

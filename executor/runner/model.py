@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, DynamicCache
 from .attention import attend_widely, attends_widely
 from .batch import TorchBatch
 from .decoding import Answer, Growing
-from .engine import TORCH, Size, Trace, Tracer, Written
+from .engine import TORCH, AnswerSize, Trace, Tracer, Written
 from .fingerprint import Doubles, Floats
 from .gumbel import Chooser
 from .head import Head
@@ -62,7 +62,7 @@ class Model:
         """Whether a prompt can be read in the memory that its client has given to the job. Raises BadInput."""
         require_room(tokens, self.loaded_bytes + self._reading_bytes(tokens), memory_bytes)
 
-    def has_room(self, sizes: Sequence[Size], memory_bytes: int) -> bool:
+    def has_room(self, sizes: Sequence[AnswerSize], memory_bytes: int) -> bool:
         """Whether these answers can be written side by side."""
         longest_prompt, longest_answer = max(size.prompt for size in sizes), max(size.answer for size in sizes)
         return self.needed_bytes(len(sizes), longest_prompt, longest_answer) <= memory_bytes

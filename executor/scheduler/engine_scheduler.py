@@ -20,7 +20,8 @@ import trio
 from executor.containers.transcript import Answered, Declined, Ready, RunnerEvent, Tokens, Unsettled
 from executor.runs.context import EngineKey
 from executor.runs.engine_task import EngineTask, key_of
-from executor.runs.warm_engine import NUMBERS
+from executor.runs.engines import TORCH
+from executor.runs.warm_engine import NUMBERS, EngineUnfit
 from protocol.errors import ExecutorError
 from protocol.stages.execution import RunSpec, side_by_side_ms
 from protocol.stages.request import GENERATE
@@ -145,6 +146,8 @@ class EngineScheduler:
     _engines: dict[EngineKey, LiveEngine] = field(default_factory=dict)
     _turns: set[EngineKey] = field(default_factory=set)
     """Engines for which a slot is waited for."""
+    _unfit: set[EngineKey] = field(default_factory=set)
+    """Engines that cannot run their model: torch does."""
     _nursery: trio.Nursery | None = None
 
     async def serve(self) -> None:
@@ -181,13 +184,18 @@ class EngineScheduler:
         """Let those join that may, and ask for turns for the others."""
         is_closed = False
         for queued in tuple(self._waiting):
-            key = key_of(queued.task.spec)
+            key = self._key(queued.task)
             live = self._engines.get(key)
             if live is None or live.turn_s is None:
                 self._ask_for_turn(key, is_check=queued.task.is_check)
                 is_closed = True
             elif not is_closed and self._may_join(live, queued):
                 self._join(live, queued)
+
+    def _key(self, task: EngineTask[Any]) -> EngineKey:
+        """The engine that a run joins."""
+        key = key_of(task)
+        return key._replace(engine=TORCH) if key in self._unfit else key
 
     def _may_join(self, live: LiveEngine, queued: QueuedRun[Any]) -> bool:
         assert live.turn_s is not None
@@ -288,6 +296,9 @@ class EngineScheduler:
                 nursery.start_soon(self._tell, live, to_make)
                 try:
                     await self.host.live(live.engine, partial(self._hear, live))
+                except EngineUnfit as error:
+                    log.info("torch runs a model that %s cannot: %s", live.key.engine, error)
+                    self._unfit.add(live.key)
                 except ExecutorError as error:
                     log.warning("an engine has ended: %s", error)
                 nursery.cancel_scope.cancel()
@@ -333,7 +344,7 @@ class EngineScheduler:
 
     def _give_up(self, key: EngineKey) -> None:
         """Runs that no engine can be had for are run by themselves."""
-        for queued in [each for each in self._waiting if key_of(each.task.spec) == key]:
+        for queued in [each for each in self._waiting if self._key(each.task) == key]:
             self._waiting.remove(queued)
             queued.over.set()
             queued.joined.set()

@@ -196,11 +196,11 @@ def batch(net: ToldNet) -> LlamaBatch:
 
 
 def step(ours: LlamaBatch) -> list[Written]:
-    """One turn: what is written goes on, and prompts are read on."""
-    found = ours.choose()
-    ours.advance()
+    """One turn: prompts are read on, and what is written goes on."""
     if ours.is_reading:
         ours.read(PASS_TOKENS)
+    found = ours.choose()
+    ours.advance()
     return found
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..engine import Size, Written
+from ..engine import AnswerSize, Written
 from ..fingerprint import Floats
 from ..gumbel import Chooser
 from .last_matrix import LastMatrix
@@ -104,6 +104,6 @@ class LlamaBatch:
                 self.leave(writer.number)
 
 
-def cells_of(sizes: Sequence[Size]) -> int:
+def cells_of(sizes: Sequence[AnswerSize]) -> int:
     """Tokens whose keys and values these answers may need."""
     return sum(size.prompt + size.answer for size in sizes)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import LLAMA, Size, Trace, Tracer, Unfit
+from ..engine import LLAMA, AnswerSize, Trace, Tracer, Unfit
 from ..gumbel import Chooser
 from ..job import BadInput
 from ..prompts import PromptReader, load_tokenizer, require_room, torch_unseen
@@ -54,7 +54,7 @@ class LlamaEngine:
         """Whether a prompt can be read in the memory that its client has given to the job. Raises BadInput."""
         require_room(tokens, self.loaded_bytes + tokens * self._net.kept_bytes, memory_bytes)
 
-    def has_room(self, sizes: Sequence[Size], memory_bytes: int) -> bool:
+    def has_room(self, sizes: Sequence[AnswerSize], memory_bytes: int) -> bool:
         """Whether these answers can be written side by side."""
         return len(sizes) <= WRITERS and cells_of(sizes) <= self._most_cells(memory_bytes)
 

@@ -16,6 +16,7 @@ import trio.testing
 from executor.containers.ending import RunnerError
 from executor.containers.transcript import Answered, Declined, Ready, RunnerEvent, Tokens, Unsettled
 from executor.runs.context import EngineKey
+from executor.runs.engines import TORCH
 from executor.scheduler.engine_scheduler import EngineScheduler, fit_in_time
 from protocol.errors import ExecutorError
 from protocol.stages.execution import Outcome, RunResult, RunSpec, failed
@@ -37,6 +38,7 @@ class Task:
     spec: RunSpec
     is_check: bool = False
     kind: str = "generate"
+    engine: str = TORCH
     inputs: dict[str, bytes] = field(default_factory=dict)
     outputs: dict[str, int] = field(default_factory=dict)
     home: Path = Path()
