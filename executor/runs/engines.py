@@ -24,8 +24,13 @@ def engine_of_check(spec: RunSpec, result: bytes) -> str:
     return LLAMA if _has_both(spec) and not _named(result).startswith(LLAMA) else TORCH
 
 
+def writers_beside_torch(class_id: int) -> tuple[str, ...]:
+    """The other engines whose answers a node of this class may bring."""
+    return (LLAMA,) if CLASS_DTYPES.get(class_id) == LLAMA_DTYPE else ()
+
+
 def _has_both(spec: RunSpec) -> bool:
-    return spec.kind == GENERATE and CLASS_DTYPES.get(spec.class_id) == LLAMA_DTYPE
+    return spec.kind == GENERATE and LLAMA in writers_beside_torch(spec.class_id)
 
 
 def _named(result: bytes) -> str:
