@@ -7,7 +7,7 @@ from typing import Protocol
 import trio
 
 from executor.models import ModelStore
-from executor.scheduler.engine_scheduler import OnTokens
+from executor.scheduler.live_engine import OnTokens
 from protocol.effects import ContainerEffect, ReplaySample, RunContainer, StopContainer
 from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed, TokensProduced
 from protocol.stages.blob import ModelManifest
@@ -35,6 +35,9 @@ class Runner(Protocol):
 
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         """Check a drawn leaf."""
+
+    async def let_go(self, manifest: bytes) -> None:
+        """End what holds a model without work, because the model is about to leave the store."""
 
     def add_small_model(self, models: ModelStore) -> ModelManifest:
         """Download the small model that needs no account, and convert it. Blocks."""

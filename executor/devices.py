@@ -1,7 +1,8 @@
 """Devices of this machine: graphics cards by NVML, the processor by the kernel, and the device classes that they have.
 
 A device class is a promise about rounding, not about speed: its members agree within the calibrated noise of the class.
-Version 1 has two, both on the processor: 1 computes in float32, 2 in bfloat16 by hardware.
+Version 1 has two, both on the processor: 1 computes in float32, 2 in bfloat16 by hardware. A machine lists the faster
+one first: each token of an answer reads all weights, and in bfloat16 they are half as many bytes.
 """
 
 from collections import defaultdict
@@ -16,6 +17,7 @@ from protocol.errors import ExecutorError
 from protocol.stages.heartbeat import DeviceStatus, GpuGroup
 
 CPU_FP32, CPU_BF16 = 1, 2
+CPUINFO, MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 MAX_GROUPS = 4
 MAX_U8 = 255
@@ -38,20 +40,30 @@ class Gpu:
 
 
 def cpu_classes(cpuinfo: str) -> tuple[int, ...]:
-    """Device classes of a processor, from the text of /proc/cpuinfo. Every processor computes in float32."""
+    """Device classes of a processor, the fastest first, from the text of /proc/cpuinfo. Every one has float32."""
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "flags":
-            return (CPU_FP32, CPU_BF16) if BF16_FLAGS & set(value.split()) else (CPU_FP32,)
+            return (CPU_BF16, CPU_FP32) if BF16_FLAGS & set(value.split()) else (CPU_FP32,)
     return (CPU_FP32,)
 
 
-def total_memory(meminfo: str) -> int:
-    """MemTotal in bytes, from the text of /proc/meminfo."""
+def class_ids() -> tuple[int, ...]:
+    """Device classes of this machine, the fastest first."""
+    return cpu_classes(CPUINFO.read_text())
+
+
+def memory_of(meminfo: str, name: str) -> int:
+    """MemTotal or MemAvailable in bytes, from the text of /proc/meminfo."""
     for line in meminfo.splitlines():
-        if line.startswith("MemTotal:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
-    raise ExecutorError("/proc/meminfo names no MemTotal")
+    raise ExecutorError(f"/proc/meminfo names no {name}")
+
+
+def available_memory() -> int:
+    """Bytes that programs can still take on this machine without swapping."""
+    return memory_of(MEMINFO.read_text(), "MemAvailable")
 
 
 def gpus() -> tuple[tuple[Gpu, ...], str, str]:
@@ -95,15 +107,19 @@ def group(cards: tuple[Gpu, ...], cuda: str, driver: str) -> tuple[GpuGroup, ...
 
 
 def measure(
-    slots: int, ms_per_token: int, read: Callable[[str], str] = lambda path: Path(path).read_text()
+    slots: int, ms_per_token: Callable[[int], int], read: Callable[[str], str] = lambda path: Path(path).read_text()
 ) -> DeviceStatus:
-    """The devices of this machine now. Raises: ExecutorError, GpuLost."""
+    """The devices of this machine now. Raises: ExecutorError, GpuLost.
+
+    Args: ms_per_token, of an answer of a class by itself.
+    """
+    classes = cpu_classes(read(str(CPUINFO)))
     return DeviceStatus(
-        class_ids=cpu_classes(read("/proc/cpuinfo")),
+        class_ids=classes,
         gpus=group(*gpus()),
-        memory_bytes=total_memory(read("/proc/meminfo")),
+        memory_bytes=memory_of(read(str(MEMINFO)), "MemTotal"),
         slots=slots,
-        ms_per_token=ms_per_token,
+        ms_per_token=tuple(ms_per_token(class_id) for class_id in classes),
     )
 
 

@@ -18,7 +18,9 @@ from executor.runs.context import SERVE, RunnerContext
 from executor.runs.generation import Ended, Generation, PendingRun
 from executor.runs.replay import Replay
 from executor.scheduler.engine_host import DockerEngineHost
-from executor.scheduler.engine_scheduler import CHECK_WAITS_S, EngineScheduler, OnTokens
+from executor.scheduler.engine_scheduler import CHECK_WAITS_S, EngineScheduler
+from executor.scheduler.engine_use import EngineUse
+from executor.scheduler.live_engine import OnTokens
 from executor.scheduler.slots import HostSlots
 from executor.workspace.folders import Workspaces
 from protocol.effects import ReplaySample
@@ -38,6 +40,7 @@ class Capacity:
 
     at_once: answers side by side in an engine; with one, each job has a container of its own. memory_bytes, keep_s: of
     an engine, and how long it stays loaded without work; host_engines: how many may, over all nodes of the machine.
+    starts_ahead: whether the most used engine that ended before its time is started again before a job comes.
     """
 
     slots: int
@@ -46,6 +49,7 @@ class Capacity:
     at_once: int = 1
     memory_bytes: int = 4 << 30
     keep_s: float = 0.0
+    starts_ahead: bool = True
 
 
 class DockerRunner:
@@ -64,11 +68,13 @@ class DockerRunner:
             workspaces,
             capacity.memory_bytes,
             self._slot,
-            capacity.host_slots.is_wanted,
+            self._slots,
+            capacity.host_slots,
             capacity.host_engines,
             self._wanted,
         )
-        self._scheduler = EngineScheduler(host, capacity.at_once, capacity.keep_s)
+        self._use = EngineUse()
+        self._scheduler = EngineScheduler(host, capacity.at_once, capacity.keep_s, self._use, capacity.starts_ahead)
         self.serve = self._scheduler.serve
 
     async def recover(self) -> None:
@@ -81,6 +87,7 @@ class DockerRunner:
         def sweep() -> None:
             self._context.engine.sweep(None, time.time(), lost_kinds=(SERVE,))
             self._workspaces.sweep(self._context.engine.outputs())
+            self._use.load(self._workspaces.engine_use)
 
         try:
             await self._calls.quick(sweep)
@@ -112,6 +119,7 @@ class DockerRunner:
                 checked = await self._scheduler.run(check, _unheard)
             if checked is None:
                 async with self._slot(is_check=True):
+                    await self._scheduler.make_room(check)
                     checked = await self._calls.to_the_end(check.run, check.stop)
         found, problem = checked
         return SampleReplayed(effect.batch_id, effect.leaf_index, found, problem)
@@ -131,9 +139,16 @@ class DockerRunner:
         def look() -> DeviceStatus:
             context.engine.sweep(self._wanted, time.time(), let_go=self._let_go)
             context.engine.require(context.image)
+            self._use.save(self._workspaces.engine_use)
             return devices.measure(slots, speed)
 
-        return DeviceReported(await self._calls.quick(look))
+        status = await self._calls.quick(look)
+        self._scheduler.look()
+        return DeviceReported(status)
+
+    async def let_go(self, manifest: bytes) -> None:
+        """See Runner."""
+        await self._scheduler.let_go(manifest)
 
     def add_small_model(self, models: ModelStore) -> ModelManifest:
         """See Runner."""
@@ -148,6 +163,7 @@ class DockerRunner:
             trio.from_thread.run(on_tokens, ids)
 
         async with self._slot():
+            await self._scheduler.make_room(run)
             generation = await self._calls.quick(lambda: Generation(self._context, run))
             result, fingerprint = await self._calls.to_the_end(lambda: generation.run(pass_on), generation.stop)
         self._scheduler.learn(run.spec, result.new_tokens, generation.run_ms)
@@ -155,15 +171,10 @@ class DockerRunner:
 
     @contextlib.asynccontextmanager
     async def _slot(self, *, is_check: bool = False) -> AsyncIterator[None]:
-        """Hold a slot of this node and one of the machine; another task may leave it than entered it."""
-        holder = object()
+        """Hold a slot of this node and one of the machine."""
         # The node's own slot first: it must not hold one of the machine while it waits for itself.
-        await self._slots.acquire_on_behalf_of(holder)
-        try:
-            async with self._capacity.host_slots.hold(CHECK_WAITS_S if is_check else 0):
-                yield
-        finally:
-            self._slots.release_on_behalf_of(holder)
+        async with self._slots, self._capacity.host_slots.hold(CHECK_WAITS_S if is_check else 0):
+            yield
 
     def _let_go(self, output: Path) -> None:
         try:

@@ -302,6 +302,9 @@ class ExecutorConfig:
         int, Field(_number(0, 64), "containers at the same time over all nodes that share the store; 0: no limit")
     ] = 0
     keep_s: Annotated[int, Field(_number(0, 86_400), "seconds that a model stays loaded without work")] = 600
+    start_ahead: Annotated[
+        bool, Field(_flag, "load the most used model of the last hour again before a job comes, after a restart")
+    ] = True
     host_engines: Annotated[
         int, Field(_number(0, 64), "models loaded without work over all nodes that share the store; 0: no limit")
     ] = 0

@@ -1,6 +1,7 @@
 """The common context of all runs of a node: Engine, image, models, weights, processor time."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +34,7 @@ class RunnerContext:
     """Makes the runs of one node.
 
     `image` is the runner's tag. `act_w` gives the whitening weights of a model by its manifest, None if it has none.
+    `hold_model` keeps a model from being evicted as long as an engine has it loaded; blocks.
     """
 
     engine: Engine
@@ -40,6 +42,7 @@ class RunnerContext:
     models: ModelStore
     act_w: Callable[[bytes], bytes | None]
     cpu_millis: int = 1000
+    hold_model: Callable[[bytes], AbstractContextManager[object]] = nullcontext
 
     def run_of_job(
         self,
@@ -52,7 +55,7 @@ class RunnerContext:
         """A run of one job or check. Raises: ModelUnusable if the model is not here."""
         params = {**sampling(spec), **_class_of(spec.class_id), "engine": engine, "of": KINDS[spec.kind]}
         limits = Limits(timeout_ms=spec.timeout_ms, memory_bytes=spec.memory_bytes, cpu_millis=self.cpu_millis)
-        model, inputs = self._model(spec), self._with_weights(spec, inputs)
+        model, inputs = self._model(spec.manifest), self._with_weights(spec.manifest, inputs)
         return ContainerRun(
             self.engine, self.image, Task(spec.job_id, kind, params, inputs, wanted, limits, model, spec.seed)
         )
@@ -63,7 +66,6 @@ class RunnerContext:
         Raises: ModelUnusable if the model is not here.
         """
         manifest, class_id, engine = key
-        self.models.manifest(manifest)
         limits = Limits(
             timeout_ms=ENGINE_LIFE_MS,
             memory_bytes=memory_bytes,
@@ -71,26 +73,17 @@ class RunnerContext:
             stdout_bytes=ENGINE_STDOUT_BYTES,
             stdout_lines_per_s=ENGINE_LINES_PER_S,
         )
-        weights = self.act_w(manifest)
-        inputs: dict[str, bytes | Path] = {} if weights is None else {"act_w.bin": weights}
-        task = Task(
-            engine_id,
-            SERVE,
-            {**_class_of(class_id), "engine": engine},
-            inputs,
-            (),
-            limits,
-            self.models.path(manifest),
-            is_served=True,
-        )
+        model, inputs = self._model(manifest), self._with_weights(manifest, {})
+        params = {**_class_of(class_id), "engine": engine}
+        task = Task(engine_id, SERVE, params, inputs, (), limits, model, is_served=True)
         return ContainerRun(self.engine, self.image, task)
 
-    def _model(self, spec: RunSpec) -> Path:
-        self.models.manifest(spec.manifest)
-        return self.models.path(spec.manifest)
+    def _model(self, manifest: bytes) -> Path:
+        self.models.manifest(manifest)
+        return self.models.path(manifest)
 
-    def _with_weights(self, spec: RunSpec, inputs: Mapping[str, bytes | Path]) -> dict[str, bytes | Path]:
-        weights = self.act_w(spec.manifest)
+    def _with_weights(self, manifest: bytes, inputs: Mapping[str, bytes | Path]) -> dict[str, bytes | Path]:
+        weights = self.act_w(manifest)
         return {**inputs} if weights is None else {**inputs, "act_w.bin": weights}
 
 

@@ -40,7 +40,6 @@ class PendingRun:
         input_json = workspace.get(INPUT_JSON)
         if input_json is None:
             raise ExecutorError("the input of the job is not in its workspace")
-        self.input = input_json
         self.kind, self.inputs = KINDS[spec.kind], {INPUT_JSON: input_json}
         self.home = workspace.home
         self.engine = engine_of_answer(spec)
@@ -97,7 +96,8 @@ class PendingRun:
         if len(raw) > MAX_RESULT_BYTES or len(fingerprint) > MAX_FINGERPRINT_BYTES:
             raise InvalidResult("too long")
         spec = self.spec
-        facts = validate(spec.kind, raw, JobId(spec.job_id), self._manifest, spec.max_new_tokens, self.input)
+        asked = self.inputs[INPUT_JSON]
+        facts = validate(spec.kind, raw, JobId(spec.job_id), self._manifest, spec.max_new_tokens, asked)
         validate_fingerprint(fingerprint, facts.rows)
         return (
             RunResult(
@@ -122,7 +122,7 @@ class Generation:
         self.run_ms = 0
         """How long the answer took without the start of the container; 0 before it is there."""
         self._run = context.run_of_job(
-            pending.kind, pending.spec, {**pending.inputs}, (RESULT_JSON, FINGERPRINT_BIN), pending.engine
+            pending.kind, pending.spec, {**pending.inputs}, tuple(pending.outputs), pending.engine
         )
         self.stop = self._run.stop
 
@@ -137,8 +137,7 @@ class Generation:
                 on_tokens(ids)
 
         pending.begin()
-        workspace = pending.workspace
-        finish = self._run.run(workspace.volume, workspace.home, on_event)
+        finish = self._run.run(pending.workspace.volume, pending.home, on_event)
         if finish.outcome is not Outcome.OK:
             return failed(finish.outcome, finish.detail, finish.duration_ms), b""
         self.run_ms = finish.ending.metrics.get("run_ms", 0) if finish.ending else 0

@@ -29,7 +29,7 @@ class Replay:
             raise ExecutorError(f"{absent[0]} of the sample is not in its workspace")
         self.inputs = {name: data for name, data in inputs.items() if data is not None}
         self.engine = engine_of_check(spec, self.inputs[RESULT_JSON])
-        self._run = context.run_of_job(self.kind, spec, {**self.inputs}, (CHECK_BIN,), self.engine)
+        self._run = context.run_of_job(self.kind, spec, {**self.inputs}, tuple(self.outputs), self.engine)
         self.stop = self._run.stop
 
     def is_begun(self) -> bool:
@@ -67,7 +67,7 @@ class Replay:
         """
         if earlier := self.earlier_result():
             return earlier
-        finish = self._run.run(self._workspace.volume, self._workspace.home, lambda said: None)
+        finish = self._run.run(self._workspace.volume, self.home, lambda said: None)
         if finish.outcome is Outcome.CLIENT:
             return b"", finish.detail
         check = self._workspace.get(CHECK_BIN)

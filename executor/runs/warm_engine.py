@@ -35,7 +35,7 @@ class WarmEngine:
         self, context: RunnerContext, key: EngineKey, engine_id: bytes, workspace: Workspace, memory_bytes: int
     ) -> None:
         """Raises: ModelUnusable if the model is not on this machine."""
-        self.id = engine_id
+        self.id, self.key = engine_id, key
         self._workspace = workspace
         self._run = context.run_of_engine(engine_id, key, max(memory_bytes, LEAST_MEMORY_BYTES))
         self._volume = IoVolume(workspace.volume, self._run.limits)

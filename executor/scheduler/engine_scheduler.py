@@ -1,19 +1,17 @@
 """Which job or check joins which warm engine, and when an engine works, waits or ends.
 
 An engine works in a turn, as long as it holds a slot. A turn ends when the engine is empty. The engine then stays
-loaded and waits for its next turn. Runs join in the order of their arrival, except that a check lets the clients of a
-few seconds go first. A run that waits for a slot keeps later ones from joining, so every turn comes to an end.
+loaded and waits for its next turn: see executor/scheduler/idle_engines.py. Runs join in the order of their arrival,
+except that a check lets the clients of a few seconds go first. A run that waits for a slot keeps later ones from
+joining, so every turn comes to an end.
 """
-
-from __future__ import annotations
 
 import bisect
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 import trio
 
@@ -22,42 +20,34 @@ from executor.runs.context import EngineKey
 from executor.runs.engine_task import EngineTask, key_of
 from executor.runs.engines import TORCH
 from executor.runs.warm_engine import NUMBERS, EngineUnfit
+from executor.scheduler.engine_use import EngineUse
+from executor.scheduler.held_slots import HeldSlots
+from executor.scheduler.idle_engines import IdleEngines
+from executor.scheduler.live_engine import (
+    LONGEST_RUN_MS,
+    EngineHost,
+    LiveEngine,
+    OnTokens,
+    QueuedRun,
+    Settled,
+)
+from executor.workspace.outputs import HostileOutput
 from protocol.errors import ExecutorError
 from protocol.stages.execution import RunSpec, side_by_side_ms
+from protocol.stages.heartbeat import FIRST_MS_PER_TOKEN
 from protocol.stages.request import GENERATE
 
 log = logging.getLogger(__name__)
 
 TIME_SHARE = 2
 """Jobs side by side should need no more than this part, a half, of the time of any of them."""
-FIRST_MS_PER_TOKEN = 60
-"""A first guess, replaced by what is measured on this machine."""
 LEARN_FROM_TOKENS = 16
 """Shorter answers tell the time of the prompt rather than the time of a token."""
 CHECK_WAITS_S = 5.0
 """A check is queued as if it had come so much later: a client who waits goes before it."""
 CHECKS_AT_ONCE = 16
-TURN_S = 10.0
-"""After so long an engine takes no more runs in, if another node of the machine waits for a slot."""
 LEAVE_WITHIN_S = 20.0
 """An engine that has not let a run go by then is ended."""
-MAX_AGE_S = 3600.0
-"""An older engine ends with its turn."""
-
-Settled = TypeVar("Settled")
-OnTokens = Callable[[tuple[int, ...]], Awaitable[None]]
-
-
-class ModelEngine(Protocol):
-    """A warm engine, called in threads; see executor/runs/warm_engine.py."""
-
-    id: bytes
-
-    def run(self, on_event: Callable[[RunnerEvent], None]) -> object: ...
-    def stop(self) -> None: ...
-    def join(self, number: int, task: EngineTask[Any]) -> None: ...
-    def leave(self, number: int) -> None: ...
-    def take(self, number: int, task: EngineTask[Any]) -> None: ...
 
 
 def fit_in_time(specs: Sequence[RunSpec], ms_per_token: int) -> bool:
@@ -65,68 +55,6 @@ def fit_in_time(specs: Sequence[RunSpec], ms_per_token: int) -> bool:
     longest = max(spec.max_new_tokens for spec in specs)
     needed_ms = longest * side_by_side_ms(ms_per_token, len(specs))
     return TIME_SHARE * needed_ms <= min(spec.timeout_ms for spec in specs)
-
-
-@dataclass(eq=False, slots=True)
-class QueuedRun(Generic[Settled]):
-    """A run from its arrival to its end. `settled` stays None if its engine did not settle it."""
-
-    task: EngineTask[Settled]
-    on_tokens: OnTokens
-    due_s: float
-    joined: trio.Event = field(default_factory=trio.Event)
-    over: trio.Event = field(default_factory=trio.Event)
-    joined_s: float = 0.0
-    is_cancelled: bool = False
-    settled: Settled | None = None
-
-
-@dataclass(eq=False, slots=True)
-class LiveEngine:
-    """An engine from its start to its end, and the runs that it has, by their numbers."""
-
-    engine: ModelEngine
-    key: EngineKey
-    started_s: float
-    calls: trio.MemorySendChannel[Callable[[], None]]
-    runs: dict[int, QueuedRun[Any]] = field(default_factory=dict)
-    ready: trio.Event = field(default_factory=trio.Event)
-    over: trio.Event = field(default_factory=trio.Event)
-    empty: trio.Event = field(default_factory=trio.Event)
-    turn_s: float | None = None
-    """When its turn began; None while it waits."""
-    turns: int = 0
-    is_ending: bool = False
-
-    def number(self) -> int | None:
-        """A number that is free."""
-        return next((number for number in range(NUMBERS) if number not in self.runs), None)
-
-    def of_kind(self, *, is_check: bool) -> list[RunSpec]:
-        """The jobs, or the checks, that it has."""
-        return [run.task.spec for run in self.runs.values() if run.task.is_check == is_check]
-
-
-class EngineHost(Protocol):
-    """What the scheduler asks of its machine."""
-
-    def start(self, key: EngineKey) -> ModelEngine:
-        """Make an engine; blocks. Raises: ExecutorError."""
-
-    async def live(self, engine: ModelEngine, hear: Callable[[RunnerEvent], Awaitable[None]]) -> None:
-        """Run its container to the end; a cancellation ends it. Raises: ExecutorError."""
-
-    async def call(self, function: Callable[[], Settled]) -> Settled:
-        """Call in a thread. Raises: ExecutorError."""
-
-    def slot(self, *, is_check: bool) -> AbstractAsyncContextManager[None]:
-        """Hold a slot."""
-
-    def is_wanted(self) -> bool:
-        """Whether another node of the machine waits for a slot."""
-
-    def may_wait(self, engine: ModelEngine) -> bool:
-        """Whether there is room on this machine for an engine that stays loaded without a slot."""
 
 
 @dataclass(eq=False, repr=False)
@@ -139,21 +67,31 @@ class EngineScheduler:
     host: EngineHost
     at_once: int
     keep_s: float
-    ms_per_token: int = FIRST_MS_PER_TOKEN
-    """Of an answer by itself."""
+    use: EngineUse = field(default_factory=EngineUse)
+    starts_ahead: bool = True
     starts: int = 0
+    _speeds: dict[int, int] = field(default_factory=dict)
+    """Milliseconds a token of an answer by itself, by class."""
     _waiting: list[QueuedRun[Any]] = field(default_factory=list)
     _engines: dict[EngineKey, LiveEngine] = field(default_factory=dict)
     _turns: set[EngineKey] = field(default_factory=set)
-    """Engines for which a slot is waited for."""
+    """Engines for which a slot is held or waited for."""
+    _sharing: set[EngineKey] = field(default_factory=set)
+    """Those of them that work in the slot of another engine of their model."""
     _unfit: set[EngineKey] = field(default_factory=set)
     """Engines that cannot run their model: torch does."""
+    _loads: trio.Lock = field(default_factory=trio.Lock)
     _nursery: trio.Nursery | None = None
+
+    def __post_init__(self) -> None:
+        self._slots = HeldSlots(self.host)
+        self._idle = IdleEngines(self.host, self.keep_s, self._engines, self._turns, self.use)
 
     async def serve(self) -> None:
         """Run the engines, until cancelled: they belong to no single job."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            self._idle.expect_again()
             try:
                 await trio.sleep_forever()
             finally:
@@ -161,7 +99,8 @@ class EngineScheduler:
 
     async def run(self, task: EngineTask[Settled], on_tokens: OnTokens) -> Settled | None:
         """Run it in an engine. Returns: None if it was not settled there. Raises: ExecutorError."""
-        if self._nursery is None:
+        self.use.note(self._key(task))
+        if self._nursery is None or task.spec.timeout_ms > LONGEST_RUN_MS:
             return None
         queued = QueuedRun(task, on_tokens, trio.current_time() + (CHECK_WAITS_S if task.is_check else 0))
         bisect.insort(self._waiting, queued, key=lambda each: each.due_s)
@@ -187,8 +126,11 @@ class EngineScheduler:
             key = self._key(queued.task)
             live = self._engines.get(key)
             if live is None or live.turn_s is None:
-                self._ask_for_turn(key, is_check=queued.task.is_check)
-                is_closed = True
+                # Beside another engine of its model it needs no slot of its own, and keeps no other run waiting.
+                shares = key in self._sharing or (not is_closed and self._slots.is_open(key))
+                if shares or not is_closed or not self._slots.is_open(key):
+                    self._ask_for_turn(key, is_check=queued.task.is_check, shares=shares)
+                is_closed = is_closed or not shares
             elif not is_closed and self._may_join(live, queued):
                 self._join(live, queued)
 
@@ -199,20 +141,27 @@ class EngineScheduler:
 
     def _may_join(self, live: LiveEngine, queued: QueuedRun[Any]) -> bool:
         assert live.turn_s is not None
-        if live.is_ending or live.number() is None:
+        if live.is_ending or live.is_spent or live.number() is None:
             return False
-        if live.runs and trio.current_time() - live.turn_s > TURN_S and self.host.is_wanted():
+        if self._has_runs(live.key) and not self._slots.is_open(live.key):
             return False
         same = live.of_kind(is_check=queued.task.is_check)
         if queued.task.is_check:
             return len(same) < CHECKS_AT_ONCE
-        return not same or (len(same) < self.at_once and fit_in_time([*same, queued.task.spec], self.ms_per_token))
+        return not same or (
+            len(same) < self.at_once and fit_in_time([*same, queued.task.spec], self.ms_per_token(live.key[1]))
+        )
+
+    def _has_runs(self, key: EngineKey) -> bool:
+        """Whether this engine or another one of its model has runs."""
+        return any(live.runs for other, live in self._engines.items() if other[:2] == key[:2])
 
     def _join(self, live: LiveEngine, queued: QueuedRun[Any]) -> None:
         number = live.number()
         assert number is not None
         self._waiting.remove(queued)
         live.runs[number] = queued
+        live.joins += 1
         queued.joined_s = trio.current_time()
         queued.joined.set()
 
@@ -237,20 +186,24 @@ class EngineScheduler:
             await queued.over.wait()
             return
         log.warning("an engine does not let a job go and is ended")
-        await self._end(live)
+        await self._idle.end(live)
 
     # --- turns ------------------------------------------------------------------------------------------------------
-    def _ask_for_turn(self, key: EngineKey, *, is_check: bool) -> None:
+    def _ask_for_turn(self, key: EngineKey, *, is_check: bool, shares: bool) -> None:
         if key not in self._turns:
             assert self._nursery is not None
             self._turns.add(key)
+            if shares:
+                self._sharing.add(key)
+            self._nursery.start_soon(self._idle.give_way, key)
             self._nursery.start_soon(self._turn, key, is_check)
 
     async def _turn(self, key: EngineKey, is_check: bool) -> None:
         """Hold a slot while this engine has work; start it if it is not there."""
+        assert self._nursery is not None
         live = None
         try:
-            async with self.host.slot(is_check=is_check):
+            async with self._slots.hold(key, self._nursery.start_soon, is_check=is_check):
                 live = await self._ready(key)
                 if live is not None:
                     await self._work(live)
@@ -258,10 +211,11 @@ class EngineScheduler:
             log.warning("there is no engine for now: %s", error)
         finally:
             self._turns.discard(key)
+            self._sharing.discard(key)
         if live is None:
             self._give_up(key)
-        elif not live.over.is_set():
-            await self._rest(live)
+        elif self._nursery is not None:
+            self._nursery.start_soon(self._idle.rest, live)
         self._dispatch_if_served()
 
     async def _work(self, live: LiveEngine) -> None:
@@ -279,16 +233,27 @@ class EngineScheduler:
 
     async def _ready(self, key: EngineKey) -> LiveEngine | None:
         """The engine, loaded; None if it cannot be had."""
-        assert self._nursery is not None
         live = self._engines.get(key)
-        if live is None:
-            engine = await self.host.call(lambda: self.host.start(key))
-            calls, to_make = trio.open_memory_channel[Callable[[], None]](2 * NUMBERS)
-            live = self._engines[key] = LiveEngine(engine, key, trio.current_time(), calls)
-            self.starts += 1
-            self._nursery.start_soon(self._live, live, to_make)
+        if live is not None and live.is_spent:
+            await self._idle.end(live)
+        if key not in self._engines:
+            await self._idle.make_room(lambda: self.host.fits(key))
+        live = await self._load(key)
         await live.ready.wait()
         return None if live.over.is_set() else live
+
+    async def _load(self, key: EngineKey) -> LiveEngine:
+        """The engine, which may not be loaded yet. Raises: ExecutorError if it cannot be made."""
+        assert self._nursery is not None
+        async with self._loads:
+            live = self._engines.get(key)
+            if live is None:
+                engine = await self.host.call(lambda: self.host.start(key))
+                calls, to_make = trio.open_memory_channel[Callable[[], None]](2 * NUMBERS)
+                live = self._engines[key] = LiveEngine(engine, key, trio.current_time(), calls)
+                self.starts += 1
+                self._nursery.start_soon(self._live, live, to_make)
+        return live
 
     async def _live(self, live: LiveEngine, to_make: trio.MemoryReceiveChannel[Callable[[], None]]) -> None:
         try:
@@ -319,28 +284,40 @@ class EngineScheduler:
                 await self.host.call(call)
             except ExecutorError as error:
                 log.warning("an engine does not listen and is ended: %s", error)
-                await self._end(live)
+                await self._idle.end(live)
 
-    async def _rest(self, live: LiveEngine) -> None:
-        """It has nothing to do: it stays loaded for a while, or ends."""
-        is_old = trio.current_time() - live.started_s > MAX_AGE_S
-        if self.keep_s and not is_old and not live.is_ending and self.host.may_wait(live.engine):
-            assert self._nursery is not None
-            self._nursery.start_soon(self._expire, live, live.turns)
-        else:
-            await self._end(live)
+    # --- memory -----------------------------------------------------------------------------------------------------
+    def look(self) -> None:
+        """End engines without work while the machine is short of memory, or start one that will be asked for."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._look)
 
-    async def _expire(self, live: LiveEngine, turns: int) -> None:
-        with trio.move_on_after(self.keep_s):
-            await live.over.wait()
-        if live.turns == turns and live.key not in self._turns:
-            await self._end(live)
+    async def make_room(self, task: EngineTask[Any]) -> None:
+        """A run is about to have a container of its own."""
+        key = self._key(task)
+        await self._idle.give_way(key)
+        await self._idle.make_room(lambda: self.host.fits(key))
 
-    async def _end(self, live: LiveEngine) -> None:
-        live.is_ending = True
-        if self._engines.get(live.key) is live:
-            del self._engines[live.key]
-        await self.host.call(live.engine.stop)
+    async def let_go(self, manifest: bytes) -> None:
+        """End the engines of a model that have no work."""
+        await self._idle.let_go(manifest)
+
+    async def _look(self) -> None:
+        await self._idle.make_room(lambda: not self.host.is_short())
+        key = self._idle.ahead() if self.starts_ahead and not self._waiting else None
+        if key is None:
+            return
+        try:
+            live = await self._load(key)
+        except ExecutorError as error:
+            log.warning("an engine cannot be started ahead: %s", error)
+            return
+        # No other one has to go for it.
+        if self.host.may_wait(live.engine):
+            await live.ready.wait()
+            await self._idle.rest(live)
+        elif key not in self._turns:
+            await self._idle.end(live)
 
     def _give_up(self, key: EngineKey) -> None:
         """Runs that no engine can be had for are run by themselves."""
@@ -384,6 +361,7 @@ class EngineScheduler:
             return await self.host.call(take)
         except ExecutorError as error:
             log.warning("what an engine has left of a job cannot be used: %s", error)
+            live.is_faulty |= isinstance(error, HostileOutput)
             return None
 
     def _settle(self, live: LiveEngine, number: int, settled: Any, alone_ms: int) -> None:
@@ -396,7 +374,12 @@ class EngineScheduler:
     def learn(self, spec: RunSpec, tokens: int, alone_ms: int) -> None:
         """A job was answered by itself in so many ms; 0: it was not by itself."""
         if spec.kind == GENERATE and tokens >= LEARN_FROM_TOKENS and alone_ms:
-            self.ms_per_token = (3 * self.ms_per_token + max(1, alone_ms // tokens)) // 4
+            before = self.ms_per_token(spec.class_id)
+            self._speeds[spec.class_id] = (3 * before + max(1, alone_ms // tokens)) // 4
+
+    def ms_per_token(self, class_id: int) -> int:
+        """Of an answer by itself: measured here, or a first guess."""
+        return self._speeds.get(class_id, FIRST_MS_PER_TOKEN)
 
     def _free(self, live: LiveEngine, number: int) -> None:
         live.runs.pop(number).over.set()

@@ -88,6 +88,11 @@ class Workspaces:
         """The workspace of a container that several jobs share; none of their files stays in it."""
         return Workspace(self._root / "shared" / shared_id.hex())
 
+    @property
+    def engine_use(self) -> Path:
+        """The note of how often each engine was asked for."""
+        return self._root / "engine-use.json"
+
     def sweep(self, in_use: Collection[Path] = ()) -> int:
         """Remove the volumes that a crash left mounted; returns how many. Call it before anything runs.
 

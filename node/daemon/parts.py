@@ -152,6 +152,7 @@ async def open_parts(
             holdings,
             named=settings.models or frozenset(),
             limit_bytes=config.executor.store_bytes,
+            let_go=runner.let_go if runner is not None else None,
         )
         stack.callback(remover.close)
         peers = _peers(config, machine, host, wallet, driver, clock, remover)
@@ -161,6 +162,7 @@ async def open_parts(
             store,
             workspaces,
             data_dir / "results",
+            lambda job_id: machine.provider.input_bytes(job_id),
         )
         routes.update(dict.fromkeys(get_args(PeerEffect), peers))
         fetch = ModelFetch(peers, machine, remover, clock)

@@ -7,7 +7,7 @@ to the others by a lock, which the kernel frees if the process is killed.
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import trio
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 class ModelRemover:
     """Removes models that are not needed. `named`: those that the operator's settings name, which are never evicted.
 
-    limit_bytes: the quota of the store, 0 for none.
+    limit_bytes: the quota of the store, 0 for none. let_go: ends what has a model loaded without work.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class ModelRemover:
         *,
         named: frozenset[Cid],
         limit_bytes: int,
+        let_go: Callable[[bytes], Awaitable[None]] | None = None,
     ) -> None:
         self._machine = machine
         self._inbox = inbox
@@ -47,6 +48,7 @@ class ModelRemover:
         self._holdings = holdings
         self._named = named
         self._limit_bytes = limit_bytes
+        self._let_go = let_go
         self._locks: dict[Cid, int] = {}
         self.turn = trio.Lock()
         """Held while models are removed, so that what is just leaving the disk is not told to the machine again."""
@@ -143,6 +145,9 @@ class ModelRemover:
             # First, so that no job begins that counts on it.
             await self._inbox.deliver(ModelRemoved(cid))
         try:
+            if self._let_go is not None:
+                # An engine that has it loaded would keep its files on the disk.
+                await self._let_go(cid)
             # A job that began meanwhile locks its model against this removal as well.
             await self._lock_needs()
             await trio.to_thread.run_sync(lambda: self._holdings.retire(cid, keep_description=keep_description))

@@ -1,7 +1,9 @@
 """Finds the Docker Engine that runs this node's containers, if there is one."""
 
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 import trio
@@ -13,11 +15,12 @@ from executor.docker_runner import Capacity, DockerRunner
 from executor.models import ModelStore
 from executor.runs.context import RunnerContext
 from executor.scheduler.slots import HostSlots
-from executor.workspace.folders import Workspaces
+from executor.workspace.folders import Workspaces, disk_errors
 from node.config import Config
+from p2p.holdings import ModelHoldings
 from protocol.errors import ExecutorError
 from protocol.roles.role import Role
-from protocol.wire.ids import Address
+from protocol.wire.ids import Address, Cid
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +78,19 @@ async def find_docker(site: Site) -> tuple[Runner | None, str]:
             raise
         log.warning("this machine runs no containers, so the node only asks for jobs: %s", error)
         return None, str(error)
-    context = RunnerContext(engine, image, site.models, site.weights.get, round(settings.cpus * 1000))
+    holdings = ModelHoldings(settings.store)
+
+    @contextlib.contextmanager
+    def hold_model(manifest: bytes) -> Iterator[None]:
+        with disk_errors():
+            descriptor = holdings.hold(Cid(manifest))
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    cpu_millis = round(settings.cpus * 1000)
+    context = RunnerContext(engine, image, site.models, site.weights.get, cpu_millis, hold_model)
     capacity = Capacity(
         settings.slots,
         HostSlots(settings.store / "slots", settings.host_slots),
@@ -83,5 +98,6 @@ async def find_docker(site: Site) -> tuple[Runner | None, str]:
         settings.at_once,
         settings.memory,
         settings.keep_s,
+        settings.start_ahead,
     )
     return DockerRunner(context, site.workspaces, capacity), ""

@@ -14,7 +14,7 @@ from chain.tx.keystore import create_key, load_key
 from executor import images
 from executor.containers.engine import DEFAULT_HOST, Engine
 from executor.conversion import SMOLLM2, add_wheel
-from executor.devices import measure
+from executor.devices import class_ids
 from executor.models import ModelStore
 from node.api.faults import Fault
 from node.api.views import Snapshot
@@ -126,8 +126,7 @@ async def _up(order: LocalnetPlan, say: Say) -> None:
         record = replace(record, contracts=asdict(deployment.addresses), nodes=members)
         record.write()
         network = Network(ethereum, deployment.addresses)
-        class_ids = measure(slots=1, ms_per_token=1).class_ids
-        async for name in bank.fund(network, deployer, accounts, class_ids):
+        async for name in bank.fund(network, deployer, accounts, class_ids()):
             say(f"{name} has its keys, its money and its stake")
         await bank.tick(ethereum)
     for member in record.nodes:

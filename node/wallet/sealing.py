@@ -72,7 +72,11 @@ class Unopened(Exception):
 
 
 class Sealing:
-    """The adapter of the SealingEffects. `results` is the folder that answers are kept in for the user."""
+    """The adapter of the SealingEffects.
+
+    `results` is the folder that answers are kept in for the user. `stated_bytes` gives the size of a job's sealed input
+    as its client has signed it, None for a job that is not here.
+    """
 
     def __init__(
         self,
@@ -81,12 +85,14 @@ class Sealing:
         store: ContentStore,
         workspaces: Workspaces,
         results: Path,
+        stated_bytes: Callable[[bytes], int | None],
     ) -> None:
         self._secrets = secrets_
         self._keys = keys
         self._store = store
         self._workspaces = workspaces
         self._results = results
+        self._stated_bytes = stated_bytes
         self._threads = trio.CapacityLimiter(THREADS)
         self._performers: dict[type[effects.SealingEffect], Callable[[Any], events.Event]] = {
             effects.SealKey: self._seal_key,
@@ -176,11 +182,18 @@ class Sealing:
         try:
             key = self._open_key(effect.sealed_key, input_cid, effect.content_key_hash)
             content = self._open_stored(key, b"input", input_cid, effect.sealed_input, MAX_INPUT_BYTES)
+            self._require_stated(effect.job_id, sealed_size(len(content)))
         except Unopened as error:
             raise Malformed(f"the input of an assignment: {error}") from error
         self._keys.put(input_cid, key)
         self._workspaces.of_job(effect.job_id).put(INPUT_JSON, content)
         return events.InputOpened(effect.job_id)
+
+    def _require_stated(self, job_id: bytes, size: int) -> None:
+        """Raises: Unopened for an input that is larger than signed: memory and time were promised for that."""
+        stated = self._stated_bytes(job_id)
+        if stated is not None and size > stated:
+            raise Unopened(f"it has {size} bytes sealed, and its request says {stated}")
 
     # --- streamed tokens --------------------------------------------------------------------------------------------
     def _seal_frame(self, effect: effects.SealFrame) -> events.FrameSealed:

@@ -28,7 +28,7 @@ QUIET_TICKS = 3
 LISTEN_BEATS = 2
 MAX_SLOTS = 255
 """That a beat can tell."""
-NO_DEVICE = DeviceStatus(class_ids=(), gpus=(), memory_bytes=0, slots=0, ms_per_token=60)
+NO_DEVICE = DeviceStatus(class_ids=(), gpus=(), memory_bytes=0, slots=0, ms_per_token=())
 
 _HEARD = (
     *("peers", "device", "measured", "paused", "queue", "head", "final", "timestamp", "latency"),

@@ -16,6 +16,8 @@ FAST_OFFLINE_AFTER_MS = 14_000
 """In fast mode: the third beat in a row is about to be missed. So a node that dies right after a beat is noticed within
 three intervals although gossip takes its time, and of a living one a beat may be lost and the next be 4 s late.
 """
+FIRST_MS_PER_TOKEN = 60
+"""A first guess at the time of a token, until this machine has measured it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,20 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatus:
-    """This machine as the executor measured it: its class, its cards and room for containers; memory in bytes."""
+    """This machine as the executor measured it: its classes, its cards and room for containers; memory in bytes.
+
+    class_ids: the fastest first; ms_per_token: of an answer by itself, of each of them.
+    """
 
     class_ids: tuple[U16, ...]
     gpus: tuple[GpuGroup, ...]
     memory_bytes: U64
     slots: U8
-    ms_per_token: U32
+    ms_per_token: tuple[U32, ...]
+
+    def ms_of(self, class_id: int) -> int:
+        """Milliseconds a token of an answer by itself in this class."""
+        return dict(zip(self.class_ids, self.ms_per_token, strict=True)).get(class_id, FIRST_MS_PER_TOKEN)
 
 
 def model_prefix(manifest: Cid) -> bytes:

@@ -18,7 +18,7 @@ from chain.contracts.court import Court
 from executor import images
 from executor.adapter import Runner
 from executor.models import ModelStore
-from executor.scheduler.engine_scheduler import OnTokens
+from executor.scheduler.live_engine import OnTokens
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspaces
 from node.daemon.parts import Parts
 from node.daemon.runner import FindRunner, Site, Weights, find_docker

@@ -15,10 +15,11 @@ from p2p.adapter import AdmissionRules, PeerAdapter, PeerSettings
 from p2p.transport import Transport
 from protocol.events import Event
 from protocol.network.gossip import Admission
-from protocol.stages.blob import ModelFile, ModelManifest
+from protocol.stages.blob import ModelManifest
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import Request, SignedRequest
 from protocol.wire.ids import Address, Cid, PeerId, cid_of
+from tests.support.manifests import model_of
 
 SETTLEMENT = Address("0x5FbDB2315678afecb367f032d93F642f64180aa3")
 CLIENT = Address("0x70997970C51812dc3A010C7d01b50e0d17dc79C8")
@@ -140,19 +141,7 @@ class Node:
 
     def put_model(self, files: dict[str, bytes]) -> ModelManifest:
         """Place a model of these files into the node's store."""
-        manifest = ModelManifest(
-            name="test",
-            files=tuple(ModelFile(path, cid_of(data), len(data)) for path, data in files.items()),
-            tokenizer="tokenizer.json",
-            eos_ids=(2,),
-            pad_id=2,
-            dtype="bf16",
-            hidden=1,
-            vocab=1,
-            layers=1,
-            context=1,
-            needs_bytes=1,
-        )
+        manifest = model_of(files)
         folder = self.store / "models" / manifest.cid.hex()
         for path, data in {**files, "manifest.json": manifest.encode()}.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from executor.scheduler.engine_scheduler import OnTokens
+from executor.scheduler.live_engine import OnTokens
 from executor.workspace.folders import (
     CHECK_BIN,
     FINGERPRINT_BIN,
@@ -58,9 +58,12 @@ class FakeSandbox:
         """Nothing is shared here."""
         await trio.sleep_forever()
 
+    async def let_go(self, manifest: bytes) -> None:
+        """Nothing stays loaded here."""
+
     async def report(self) -> DeviceReported:
         await trio.lowlevel.checkpoint()
-        return DeviceReported(DeviceStatus((1, 2), (), 8 << 30, int(self._slots.total_tokens), 1))
+        return DeviceReported(DeviceStatus((2, 1), (), 8 << 30, int(self._slots.total_tokens), (1, 1)))
 
     async def run_job(self, spec: RunSpec, on_tokens: OnTokens) -> ContainerExited:
         async with self._slots:

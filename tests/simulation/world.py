@@ -152,7 +152,7 @@ class World:
         self._report_device(node)
 
     def _report_device(self, node: Node) -> None:
-        node.take(ev.DeviceReported(DeviceStatus((CLASS,), (), 2**33, 1, 50)))
+        node.take(ev.DeviceReported(DeviceStatus((CLASS,), (), 2**33, 1, (50,))))
 
     def trace(self) -> str:
         """A hash of all that was heard: two runs with the same are the same."""

@@ -195,7 +195,7 @@ async def _deposit(
     network: "Network", owner: "Key", *, config: "Config", amount: int, commission_bps: int | None
 ) -> "TransactionPlan":
     from chain.tx.keystore import load_key, read_password
-    from executor.devices import measure
+    from executor.devices import class_ids
     from node.wallet import plans
     from node.wallet.home import Home
 
@@ -209,6 +209,6 @@ async def _deposit(
         return await plans.add_stake(network, owner, node_id, known.active_stake, amount)
     password = read_password(config.node.password_file, os.environ, None, "")
     key = load_key(home.operator_key, password)
-    classes = measure(slots=1, ms_per_token=1).class_ids
+    classes = class_ids()
     verifies = Role.VERIFIER in config.node.roles
     return await plans.register(network, owner, key, amount, classes, verifies=verifies, commission_bps=commission_bps)

@@ -43,16 +43,17 @@ class Bidder:
             return ()
         require_fresh(request, now_ms)
         require_signer(request, signed.signature, self.member.identity.domain, request.signer)
-        class_id = self._class_for(request, record)
         price = price_of(self.member.settings.price, request.max_new_tokens)
-        if class_id is None or not self._would(request, record, price, class_id, load, wide=signed.wide):
+        class_id = self._class_for(request, record)
+        if class_id is None or not self._would(request, record, price, load, wide=signed.wide):
             return ()
         if self.member.is_intake_stopped(now_ms):
             # Until then no batch takes the job, and its client may take the lane back meanwhile.
             return ()
         cached = Cid(request.manifest) in self.member.models
-        eta_ms = START_MS + self.member.device.ms_per_token * request.max_new_tokens + (0 if cached else FETCH_MS)
-        if request.timeout_ms < least_timeout_ms(request, self.member.device.ms_per_token):
+        ms_per_token = self.member.device.ms_of(class_id)
+        eta_ms = START_MS + ms_per_token * request.max_new_tokens + (0 if cached else FETCH_MS)
+        if request.timeout_ms < least_timeout_ms(request, ms_per_token):
             return ()
         if request.deadline * 1000 < now_ms + TIME_FACTOR * eta_ms:
             # An order for it would be refused.
@@ -76,15 +77,23 @@ class Bidder:
         return (SignMessage(offer),)
 
     def _class_for(self, request: Request, record: NodeRecord) -> int | None:
-        """The first class of this machine that the request takes and the chain knows this node by."""
-        able = (class_id for class_id in self.member.device.class_ids if accepts_class(record.class_mask, class_id))
-        return next((class_id for class_id in able if accepts_class(request.classes, class_id)), None)
-
-    def _would(self, request: Request, record: NodeRecord, price: Wei, class_id: int, load: int, *, wide: bool) -> bool:
-        manifest = self.member.models.get(Cid(request.manifest))
-        fits = manifest is None or self._needs(manifest, request, class_id) <= min(
-            self.member.settings.memory_bytes, request.max_memory
+        """The fastest class of this machine that can run the request, of those that it and the chain's record allow."""
+        allowed = (
+            class_id
+            for class_id in self.member.device.class_ids
+            if accepts_class(record.class_mask, class_id) and accepts_class(request.classes, class_id)
         )
+        return next((class_id for class_id in allowed if self._can(request, class_id)), None)
+
+    def _can(self, request: Request, class_id: int) -> bool:
+        cid = Cid(request.manifest)
+        manifest, settings = self.member.models.get(cid), self.member.settings
+        return self.member.has_or_may_fetch(cid, class_id, request.kind) and (
+            manifest is None
+            or self._needs(manifest, request, class_id) <= min(settings.memory_bytes, request.max_memory)
+        )
+
+    def _would(self, request: Request, record: NodeRecord, price: Wei, load: int, *, wide: bool) -> bool:
         return (
             record.active
             and not self.member.settings.draining
@@ -92,8 +101,6 @@ class Bidder:
             and load < self.member.settings.places
             and price <= request.max_price
             and price * PRICE_PER_STAKE <= record.stake
-            and fits
-            and self.member.has_or_may_fetch(Cid(request.manifest), class_id, request.kind)
             and request.client not in (record.owner, record.operator)
             and self._is_client(request)
             and (wide or self.member.ahead < FIRST_RANKS)

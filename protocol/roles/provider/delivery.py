@@ -31,7 +31,7 @@ class Delivery:
         if job is None or not job.running:
             return ()
         job.progress.count(len(ids), now_ms)
-        speed_ms, most = self.member.device.ms_per_token, job.order.details.max_new_tokens
+        speed_ms, most = self.member.device.ms_of(job.order.offer.offer.class_id), job.order.details.max_new_tokens
         if job.progress.is_muted or ends_at_ms(job.progress, speed_ms, most, now_ms) > job.stop_ms:
             # It may be cut off, and nothing of it would be paid. If it ends in time, the result has all of it.
             job.progress.is_muted = True

@@ -64,6 +64,11 @@ class Provider:
         """One assignment that this node took."""
         return self._jobs.get(wanted)
 
+    def input_bytes(self, wanted: bytes) -> int | None:
+        """The size of a job's sealed input as its client has signed it; None for a job that this node did not take."""
+        job = self._jobs.get(JobId(wanted))
+        return None if job is None else job.order.request.request.input_bytes
+
     def judge(self, received: ev.MessageReceived, now_ms: TimestampMs) -> ev.Event | None:
         """Judge a message before it is journalled; changes nothing.
 

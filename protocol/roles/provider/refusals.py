@@ -37,6 +37,7 @@ class Refusals:
         """How long what waits and runs here takes, divided by the slots: when there will be room, roughly."""
         jobs = [job for job in self.jobs.values() if job.running or job.waits]
         settings = self.member.settings
-        tokens, together = sum(job.order.details.max_new_tokens for job in jobs), min(settings.at_once, len(jobs))
-        step_ms = side_by_side_ms(self.member.device.ms_per_token, together)
-        return tokens * step_ms // (max(1, together) * settings.slots)
+        orders, together = [job.order for job in jobs], min(settings.at_once, len(jobs))
+        speed = self.member.device.ms_of
+        alone_ms = sum(speed(each.offer.offer.class_id) * each.details.max_new_tokens for each in orders)
+        return side_by_side_ms(alone_ms, together) // (max(1, together) * settings.slots)

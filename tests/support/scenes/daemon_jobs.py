@@ -89,8 +89,11 @@ class Played:
         finally:
             self.is_served = False
 
+    async def let_go(self, manifest: bytes) -> None:
+        """Nothing stays loaded here."""
+
     async def report(self) -> DeviceReported:
-        return DeviceReported(DeviceStatus((1,), (), 2**33, 1, 20))
+        return DeviceReported(DeviceStatus((1,), (), 2**33, 1, (20,)))
 
     async def run_job(self, spec: RunSpec, on_tokens: Callable[[tuple[int, ...]], Awaitable[None]]) -> ContainerExited:
         self.runs += 1

@@ -37,7 +37,7 @@ def provider() -> tuple[World, Machine]:
         HpkeKeyRotated(b"k" * 32),
         ModelAdded(MANIFEST),
         CalibrationSeen(MANIFEST.cid, CLASS, NOISE),
-        DeviceReported(DeviceStatus((CLASS,), (), 2**33, 1, 50)),
+        DeviceReported(DeviceStatus((CLASS,), (), 2**33, 1, (50,))),
     ):
         machine.handle(event, NOW)
     return world, machine

@@ -15,7 +15,7 @@ import trio.testing
 
 from executor import devices
 from executor.docker_runner import Capacity, DockerRunner
-from executor.scheduler.engine_scheduler import OnTokens
+from executor.scheduler.live_engine import OnTokens
 from executor.scheduler.slots import HostSlots
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspaces
 from protocol.effects import ReplaySample
@@ -84,6 +84,9 @@ class Served:
 
     async def report(self) -> DeviceReported:
         return await self._runner.report()
+
+    async def let_go(self, manifest: bytes) -> None:
+        await self._runner.let_go(manifest)
 
     async def recover(self) -> None:
         await self._runner.recover()

@@ -4,28 +4,16 @@ import os
 from pathlib import Path
 
 from p2p.holdings import ModelHoldings
-from protocol.stages.blob import ModelFile, ModelManifest
+from protocol.stages.blob import ModelManifest
 from protocol.wire.ids import cid_of
+from tests.support.manifests import model_of
 
 TOKENIZER = b"{}"
 
 
 def manifest_of(name: str, weights: bytes) -> ModelManifest:
     """A model of two files."""
-    files = {"tokenizer.json": TOKENIZER, "model.safetensors": weights}
-    return ModelManifest(
-        name=name,
-        files=tuple(ModelFile(path, cid_of(data), len(data)) for path, data in files.items()),
-        tokenizer="tokenizer.json",
-        eos_ids=(2,),
-        pad_id=2,
-        dtype="bf16",
-        hidden=1,
-        vocab=1,
-        layers=1,
-        context=1,
-        needs_bytes=1,
-    )
+    return model_of({"tokenizer.json": TOKENIZER, "model.safetensors": weights}, name)
 
 
 def put_model(root: Path, name: str, size: int, used_s: float = 0.0) -> ModelManifest:

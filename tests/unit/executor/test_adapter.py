@@ -35,6 +35,9 @@ class Endless:
     async def report(self) -> DeviceReported:
         raise AssertionError
 
+    async def let_go(self, manifest: bytes) -> None:
+        raise AssertionError
+
     async def replay(self, effect: object) -> SampleReplayed:
         raise AssertionError
 

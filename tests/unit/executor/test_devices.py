@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from executor.devices import Gpu, cpu_classes, group, total_memory
+from executor.devices import Gpu, cpu_classes, group, memory_of
 from protocol.errors import ExecutorError
 
 CPUINFO = "processor\t: 0\nmodel name\t: A CPU\nflags\t\t: fpu sse2 {}\nbugs\t\t: none\n"
@@ -14,8 +14,8 @@ CPUINFO = "processor\t: 0\nmodel name\t: A CPU\nflags\t\t: fpu sse2 {}\nbugs\t\t
     ("flags", "classes"),
     [
         ("avx2", (1,)),
-        ("avx512f avx512_bf16", (1, 2)),
-        ("amx_bf16 amx_tile", (1, 2)),
+        ("avx512f avx512_bf16", (2, 1)),
+        ("amx_bf16 amx_tile", (2, 1)),
         ("avx512_bf16x", (1,)),
     ],
 )
@@ -28,9 +28,9 @@ def test_processor_that_names_no_flags_computes_in_float32() -> None:
 
 
 def test_memory() -> None:
-    assert total_memory("MemTotal:       24000000 kB\nMemFree: 1 kB\n") == 24_000_000 * 1024
+    assert memory_of("MemTotal:       24000000 kB\nMemAvailable: 1 kB\n", "MemTotal") == 24_000_000 * 1024
     with pytest.raises(ExecutorError):
-        total_memory("")
+        memory_of("", "MemTotal")
 
 
 def card(model: str, temperature_c: int, free_bytes: int, utilisation: int) -> Gpu:

@@ -1,7 +1,11 @@
 """HostSlots of a machine: no more at once than there are, and none is lost."""
 
 import os
+import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,10 +54,65 @@ async def test_a_cancelled_wait_takes_no_slot(tmp_path: Path, autojump_clock: tr
 
 async def test_the_slot_of_a_process_that_died_is_free(tmp_path: Path) -> None:
     take = "import fcntl, os, sys; f = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR); fcntl.flock(f, 2); os._exit(9)"
-    await trio.run_process([sys.executable, "-c", take, str(tmp_path / "0")], check=False)
+    await trio.run_process([sys.executable, "-c", take, str(tmp_path / "slot-0")], check=False)
     with trio.fail_after(5):
         async with HostSlots(tmp_path, 1).hold():
             pass
+
+
+OTHER_NODE = """
+import os, sys, trio, trio.testing
+from pathlib import Path
+from executor.scheduler.slots import HostSlots
+
+async def main():
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hold)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        os.write(1, b"asked")
+
+async def hold():
+    async with HostSlots(Path(sys.argv[1]), 1).hold():
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
+@asynccontextmanager
+async def other_node(folder: Path) -> AsyncIterator[trio.Process]:
+    """A process that holds the one slot of a folder, or waits for it, until it is killed."""
+    command = [sys.executable, "-c", OTHER_NODE, str(folder)]
+    async with trio.open_nursery() as nursery:
+        process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE, check=False))
+        try:
+            assert await process.stdout.receive_some() == b"asked"
+            yield process
+        finally:
+            process.kill()
+
+
+async def test_a_waiter_goes_on_when_the_process_that_holds_the_slot_is_killed(tmp_path: Path) -> None:
+    with trio.fail_after(20):
+        async with other_node(tmp_path) as process, trio.open_nursery() as nursery:
+            nursery.start_soon(hold_once, tmp_path)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert len(nursery.child_tasks) == 1
+            process.kill()
+
+
+async def test_a_waiter_goes_on_when_the_process_before_it_is_killed(tmp_path: Path) -> None:
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery, HostSlots(tmp_path, 1).hold():
+            async with other_node(tmp_path):
+                nursery.start_soon(hold_once, tmp_path)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+            assert len(nursery.child_tasks) == 1
+
+
+async def hold_once(folder: Path) -> None:
+    async with HostSlots(folder, 1).hold():
+        pass
 
 
 async def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
@@ -84,7 +143,7 @@ async def test_slots_are_given_in_the_order_of_their_due_time(
 
 
 async def test_the_place_of_a_process_that_died_keeps_nobody_waiting(tmp_path: Path) -> None:
-    dead = tmp_path / "queue" / f"{0:020d}-1-0"
+    dead = tmp_path / "places" / f"{0:020d}-1-0"
     dead.parent.mkdir()
     dead.touch()
     with trio.fail_after(5):

@@ -82,6 +82,7 @@ class Side:
     store: ContentStore
     workspaces: Workspaces
     keys: ContentKeys
+    stated: dict[bytes, int]
 
     async def hpke_key(self) -> bytes:
         return await self.sealing.public_key(NOW)
@@ -96,7 +97,9 @@ def side(home: Path) -> Side:
     store, workspaces = ContentStore(home / "store"), Workspaces(home / "work")
     keys = ContentKeys(SecretFiles(home / "keys" / "content"))
     secrets = HpkeSecrets(SecretFiles(home / "keys" / "hpke"))
-    return Side(home, Sealing(secrets, keys, store, workspaces, home / "results"), store, workspaces, keys)
+    stated: dict[bytes, int] = {}
+    sealing = Sealing(secrets, keys, store, workspaces, home / "results", stated.get)
+    return Side(home, sealing, store, workspaces, keys, stated)
 
 
 @pytest.fixture
@@ -235,6 +238,20 @@ async def test_tampered_order_is_the_clients_fault(client: Side, node: Side, how
         await node.sealing.perform(TAMPERED[how](order))
     assert node.workspaces.of_job(JOB).get("input.json") is None
     assert node.keys.get(Cid(order.input_cid)) is None
+
+
+@pytest.mark.parametrize("inline", [True, False])
+async def test_input_that_is_larger_than_its_client_signed_is_refused(client: Side, node: Side, inline: bool) -> None:
+    stored, order = await hire(client, node, inline=inline)
+    path = node.store.blob_path(stored.input_cid)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(stored.sealed)
+    node.stated[JOB] = len(stored.sealed) - 1
+    with pytest.raises(Malformed, match=f"it has {len(stored.sealed)} bytes sealed, and its request says"):
+        await node.sealing.perform(order)
+    assert node.workspaces.of_job(JOB).get("input.json") is None
+    node.stated[JOB] = len(stored.sealed)
+    assert await node.sealing.perform(order) == InputOpened(JOB)
 
 
 async def test_input_over_the_limit_is_not_read(client: Side, node: Side) -> None:

@@ -95,7 +95,7 @@ def card(temperature_c: int) -> GpuGroup:
 
 
 def device(*gpus: GpuGroup) -> DeviceReported:
-    return DeviceReported(DeviceStatus((1,), gpus, 24 * 2**30, 1, 60))
+    return DeviceReported(DeviceStatus((1,), gpus, 24 * 2**30, 1, (60,)))
 
 
 def metrics(*events: Event) -> Metrics:

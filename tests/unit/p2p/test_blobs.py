@@ -26,11 +26,12 @@ from p2p.blobs import (
 from p2p.store import PARTIAL_KEPT_S, ContentStore
 from p2p.streams import MAX_BLOB_CONTROL_BYTES, FramedStream
 from protocol.errors import Malformed, P2PError, RemoteProtocolError
-from protocol.stages.blob import ModelFile, ModelManifest
+from protocol.stages.blob import ModelFile
 from protocol.wire import codec
 from protocol.wire.ids import Cid, PeerId, cid_of
 from tests.fakes.network import MemoryHost, MemoryNetwork
 from tests.fakes.nodes import secret
+from tests.support.manifests import model_of
 
 CONTENT = b"".join(hashlib.sha256(b"%d" % index).digest() for index in range(100_000))
 CID = cid_of(CONTENT)
@@ -295,22 +296,6 @@ async def test_a_request_that_is_none_is_a_fault(tmp_path: Path) -> None:
 
 
 # --- models ---------------------------------------------------------------------------------------------------------
-def model_of(files: dict[str, bytes]) -> ModelManifest:
-    return ModelManifest(
-        name="test",
-        files=tuple(ModelFile(path, cid_of(data), len(data)) for path, data in files.items()),
-        tokenizer="tokenizer.json",
-        eos_ids=(2,),
-        pad_id=2,
-        dtype="bf16",
-        hidden=1,
-        vocab=1,
-        layers=1,
-        context=1,
-        needs_bytes=1,
-    )
-
-
 def serve_all(host: MemoryHost, tmp_path: Path, contents: list[bytes]) -> Blobs:
     folder = tmp_path / host.peer_id / "blobs"
     folder.mkdir(parents=True, exist_ok=True)

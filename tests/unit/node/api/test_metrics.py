@@ -65,7 +65,7 @@ async def test_rule_that_acts_is_one() -> None:
 async def test_every_rule_that_can_act_has_its_series() -> None:
     seen = Metrics()
     card = GpuGroup("x", 1, 90, 1, 1, 0, "", "")
-    seen.observe(DeviceReported(DeviceStatus((1,), (card,), 1, 1, 1)))
+    seen.observe(DeviceReported(DeviceStatus((1,), (card,), 1, 1, (1,))))
     for _ in range(50):
         seen.observe(ContainerExited(bytes(32), failed(Outcome.JOB, "why", 0), b""))
         seen.observe(MessageSent(PeerId("x"), 60_000))

@@ -41,7 +41,17 @@ class House:
             self.holdings,
             named=named,
             limit_bytes=limit_bytes,
+            let_go=self.let_go,
         )
+        self.idle: dict[bytes, int] = {}
+
+    def load(self, cid: Cid) -> None:
+        """An engine of this node has the model loaded, and nothing to do."""
+        self.idle[cid] = self.holdings.hold(cid)
+
+    async def let_go(self, manifest: bytes) -> None:
+        if (descriptor := self.idle.pop(manifest, None)) is not None:
+            os.close(descriptor)
 
     async def put(self, name: str, size: int, used_s: float) -> ModelManifest:
         manifest = put_model(self.root, name, size, used_s)
@@ -67,6 +77,15 @@ class House:
         for file in manifest.files:
             (folder / file.path).write_bytes(bytes(100))
         (folder / "model.safetensors").write_bytes(bytes(WEIGHTS))
+
+
+async def test_an_engine_without_work_ends_before_its_model_leaves(tmp_path: Path) -> None:
+    house = House(tmp_path, limit_bytes=2_000)
+    model = await house.put("loaded", 900, 1.0)
+    house.load(model.cid)
+    await house.remover.make_room(OTHER, 1_500)
+    assert house.idle == {}
+    assert names(tmp_path) == {"loaded": "description"}
 
 
 async def test_least_recently_used_models_make_room_and_the_machine_hears_of_it(tmp_path: Path) -> None:

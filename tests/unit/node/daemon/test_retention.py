@@ -34,6 +34,7 @@ class House:
             ContentStore(home / "store"),
             workspaces,
             home / "results",
+            lambda job_id: None,
         )
         self.retention = Retention(self.machine, sealing, home / "work")
         self.view: JobState = (*self.machine.requester.jobs, *self.machine.provider.jobs)[0]

@@ -11,15 +11,17 @@ from protocol.events import (
     DeviceReported,
     IntakeStopped,
     MessageSigned,
+    ModelRemoved,
     NodeSeen,
 )
 from protocol.params import VCN
 from protocol.roles.provider.bidder import OFFERS_PER_REQUEST
 from protocol.stages.assignment import Account
 from protocol.stages.heartbeat import DeviceStatus, GpuGroup
+from protocol.stages.offer import START_MS as OFFER_START_MS
 from protocol.stages.request import SignedRequest
 from protocol.wire.ids import Wei, checksum
-from tests.simulation.scene import CLASS
+from tests.simulation.scene import CLASS, MANIFEST
 from tests.support.scenes.offers import NOW, offers, provider, request
 
 
@@ -67,6 +69,44 @@ def test_a_request_that_does_not_fit_gets_none(changes):
     assert not offers(machine, request(world, **changes))
 
 
+def both_classes(fast_ms: int = 20, slow_ms: int = 40):
+    """A provider of a machine that is faster in class 2, as the chain knows it too."""
+    world, machine = provider()
+    machine.handle(NodeSeen(dataclasses.replace(machine.member.record, class_mask=0b110)), NOW)
+    machine.handle(DeviceReported(DeviceStatus((2, 1), (), 2**33, 1, (fast_ms, slow_ms))), NOW)
+    return world, machine
+
+
+@pytest.mark.parametrize(("asked", "offered"), [(0b110, 2), (0b010, 1), (0b100, 2)])
+def test_the_fastest_class_that_the_client_takes_is_offered(asked, offered):
+    world, machine = both_classes()
+    (offer,) = offers(machine, request(world, classes=asked))
+    assert offer.message.class_id == offered
+
+
+def test_a_class_that_the_chain_does_not_know_the_node_by_is_not_offered():
+    world, machine = both_classes()
+    machine.handle(NodeSeen(dataclasses.replace(machine.member.record, class_mask=0b010)), NOW)
+    (offer,) = offers(machine, request(world, classes=0b110))
+    assert offer.message.class_id == 1
+
+
+def test_a_slower_class_is_offered_for_a_model_that_may_be_fetched_for_it_alone():
+    world, machine = both_classes()
+    machine.handle(ModelRemoved(MANIFEST.cid), NOW)
+    assert (1 << CLASS) == 0b010
+    (offer,) = offers(machine, request(world, classes=0b110))
+    assert offer.message.class_id == CLASS
+
+
+def test_time_is_promised_by_the_speed_of_the_class_that_is_offered():
+    world, machine = both_classes(fast_ms=20, slow_ms=1_500)
+    # 64 tokens: in class 1 they take longer than half of the two minutes that the client gives.
+    assert not offers(machine, request(world, classes=0b010))
+    (offer,) = offers(machine, request(world, classes=0b110, nonce=2))
+    assert offer.message.eta_ms == OFFER_START_MS + 64 * 20
+
+
 def test_a_client_without_a_deposit_gets_none():
     world, machine = provider()
     signed = request(world)
@@ -79,9 +119,9 @@ def test_a_hot_machine_offers_nothing_until_it_has_cooled_down(temperature):
     world, machine = provider()
     for each in (86, temperature):
         gpu = GpuGroup("x", 1, each, 2**33, 2**33, 0, "12", "5")
-        machine.handle(DeviceReported(DeviceStatus((2,), (gpu,), 2**33, 1, 50)), NOW)
+        machine.handle(DeviceReported(DeviceStatus((2,), (gpu,), 2**33, 1, (50,))), NOW)
     assert not offers(machine, request(world))
-    machine.handle(DeviceReported(DeviceStatus((CLASS,), (), 2**33, 1, 50)), NOW)
+    machine.handle(DeviceReported(DeviceStatus((CLASS,), (), 2**33, 1, (50,))), NOW)
     assert offers(machine, request(world))
 
 

@@ -198,6 +198,16 @@ def test_an_input_that_is_not_what_was_signed_is_refused_and_unpaid():
     assert deal.machine.provider.jobs[0].stage is Stage.UNPAID
 
 
+def test_the_signed_size_of_an_input_is_known_as_long_as_its_job_is():
+    deal = Deal()
+    deal.lane()
+    order = deal.order()
+    assert deal.machine.provider.input_bytes(job_id(order.assignment, DOMAIN)) is None
+    deal.send(order)
+    found = deal.machine.provider.input_bytes(job_id(order.assignment, DOMAIN))
+    assert found == order.request.request.input_bytes
+
+
 def test_no_more_containers_start_than_there_are_slots():
     deal = Deal()
     deal.lane()
