@@ -53,12 +53,12 @@ def _dispatch(job: Job) -> dict[str, object]:
         return convert.run(job)
     if job.kind not in ("generate", "serve", "embed", "classify", "check", "calibrate", "noise"):
         raise BadSpec("bad_kind", f"this runner does not know the kind {job.kind[:32]}")
-    from . import generate, serve, works
+    from . import generate, rules, serve, works
 
     dtype, _ = generate.dtype_of(job)
     if job.kind != "serve":
         # Asked before anything is loaded.
-        generate.chooser_of(job)
+        generate.chooser_of(job, rules.ChoiceRules())
     of = _of(job)
     name, loaded = _load(job, dtype)
     kinds = works.WORKS[name]

@@ -108,7 +108,7 @@ def _segments(job: Job, model: Model, max_new: int) -> list[Segment]:
     given = read_object("segments.json")
     try:
         questions = {
-            int(number): model.prompt_ids([{"role": "user", "content": text}], max_new)
+            int(number): model.prompts.prompt_ids([{"role": "user", "content": text}], max_new)
             for number, text in given["prompts"].items()
         }
         segments = [_segment(job, each, questions) for each in given["segments"]]

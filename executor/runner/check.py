@@ -7,26 +7,27 @@ from typing import Any
 
 from .engine import AnswerEngine
 from .fingerprint import encode_check, projection, whiten
-from .generate import MAX_NEW_TOKENS, chooser_of, dtype_of, read_act_w, read_chat
+from .generate import MAX_NEW_TOKENS, chooser_of, dtype_of, read_act_w, read_input
 from .job import BadInput, Job, Read, Work
 from .prompts import ids_sha256
+from .stops import StopSearch
 
 
 def work(job: Job, model: AnswerEngine) -> Work:
-    """Seed and temperature are those of the spec; the answer has no say in them.
+    """Seed and temperature are those of the spec, rules those of the input; the answer has no say in them.
 
     Raises BadInput, with code bad_result or prompt_mismatch where the answer itself is at fault: it then deserves no
     score, and the client's input is fine.
     """
     dtype, device_class = dtype_of(job)
     max_new = job.number("max_new_tokens", 1, MAX_NEW_TOKENS)
-    salt, messages = read_chat(job)
-    prompt = model.prompt_ids(messages, max_new)
+    asked = read_input(job)
+    prompt = asked.prompt_ids(model, max_new)
     result = job.read("result.json")
     claims = {
         "v": 1,
         "job_id": job.id.hex(),
-        "salt": salt,
+        "salt": asked.salt,
         "manifest_sha256": model.manifest_sha256.hex(),
         "dtype": dtype,
         "device_class": device_class,
@@ -36,21 +37,31 @@ def work(job: Job, model: AnswerEngine) -> Work:
             raise BadInput("bad_result", f"result.json misstates {name}")
     if result.get("prompt_token_ids_sha256") != ids_sha256(prompt):
         raise BadInput("prompt_mismatch", "the answer is to another prompt")
-    output, stopped = _answer(result, model, max_new)
+    output, stopped = _answer(result, model, max_new, asked.rules.stops)
     yield Read(len(prompt), len(output))
-    trace = yield from model.tracing(prompt, output, chooser_of(job))
+    trace = yield from model.tracing(prompt, output, chooser_of(job, asked.rules, output))
     whitened = whiten(trace.states, read_act_w(model.hidden))
     margins = trace.of_first(len(output), stopped)
     job.write("check.bin", encode_check(whitened, projection(job.id, model.hidden), margins))
 
 
-def _answer(result: dict[str, Any], model: AnswerEngine, max_new: int) -> tuple[list[int], bool]:
+def _answer(
+    result: dict[str, Any], model: AnswerEngine, max_new: int, stops: tuple[str, ...]
+) -> tuple[list[int], bool]:
+    """The tokens of an answer, and whether a stop token came after them."""
     ids, finish = result.get("output_token_ids"), result.get("finish")
     if not isinstance(ids, list) or len(ids) > max_new:
         raise BadInput("bad_result", "output_token_ids is no list or too long")
     if not all(type(i) is int and 0 <= i < model.vocab and i not in model.eos_ids for i in ids):
         raise BadInput("bad_result", "output_token_ids holds what is no token of an answer")
+    if stops:
+        found = StopSearch(stops, model.prompts.text_of).ends_with(ids)
+        if found is None:
+            raise BadInput("bad_result", "the answer goes on behind a stop string")
+        if found != (finish == "stop"):
+            raise BadInput("bad_result", "the answer misstates whether a stop string ended it")
     # At full length nothing more was chosen, so no stop token was either.
-    if finish not in ("eos", "length") or (finish == "length") != (len(ids) == max_new):
+    ends = ("stop",) if finish == "stop" and stops else ("length",) if len(ids) == max_new else ("eos",)
+    if finish not in ends:
         raise BadInput("bad_result", "the answer ends before it was finished")
     return ids, finish == "eos"

@@ -73,14 +73,14 @@ def prompts_of(asked: AskedTexts, model: "Model") -> list[list[int]]:
     """The question about each text, as token ids, with room for a token of the answer. Raises BadInput."""
     labels = ", ".join(asked.labels)
     return [
-        model.prompt_ids([{"role": "user", "content": QUESTION.format(labels=labels, text=text)}], 1)
+        model.prompts.prompt_ids([{"role": "user", "content": QUESTION.format(labels=labels, text=text)}], 1)
         for text in asked.texts
     ]
 
 
 def label_ids(asked: AskedTexts, model: "Model") -> list[int]:
     """The first token of every label. Raises BadInput where two begin alike."""
-    ids = [model.text_ids(label, special=False)[0] for label in asked.labels]
+    ids = [model.prompts.text_ids(label, special=False)[0] for label in asked.labels]
     first: dict[int, str] = {}
     for label, token in zip(asked.labels, ids, strict=True):
         if token in first:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def work(job: Job, model: "Model") -> Work:
     """Raises Refused."""
     asked = read_asked(job, 0)
-    prompts = [model.text_ids(text) for text in asked.texts]
+    prompts = [model.prompts.text_ids(text) for text in asked.texts]
     require_paid(job, prompts, model.hidden)
     model.require_memory(max(map(len, prompts)), job.memory_bytes)
     said = claims(job, model, asked, prompts)
@@ -43,7 +43,7 @@ def work(job: Job, model: "Model") -> Work:
 def check(job: Job, model: "Model") -> Work:
     """One pass a text over an answer; leaves check.bin. Raises BadInput as `check.work`."""
     asked = read_asked(job, 0)
-    prompts = [model.text_ids(text) for text in asked.texts]
+    prompts = [model.prompts.text_ids(text) for text in asked.texts]
     require_paid(job, prompts, model.hidden)
     result = read_result(job, claims(job, model, asked, prompts))
     theirs = read_numbers(result, "embeddings", len(prompts), model.hidden, SCALE)

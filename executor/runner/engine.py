@@ -13,6 +13,7 @@ import numpy as np
 from .fingerprint import Doubles, Floats
 from .gumbel import NEAR, Chooser
 from .logits import Logits
+from .prompts import PromptReader
 
 TORCH, LLAMA = "torch", "llama.cpp"
 
@@ -72,11 +73,9 @@ class AnswerEngine(Protocol):
     hidden: int
     vocab: int
     loaded_bytes: int
+    prompts: PromptReader
     piece_tokens: int
     """How many tokens of a finished text are read at once; 0: all of them."""
-
-    def prompt_ids(self, messages: object, max_new_tokens: int) -> list[int]:
-        """The chat as token ids, with room left for the answer. Raises BadInput."""
 
     def require_memory(self, tokens: int, memory_bytes: int) -> None:
         """Whether a prompt can be read in the memory that its client has given to the job. Raises BadInput."""
@@ -124,16 +123,13 @@ class Tracer:
 
     def add(self, logits: Logits) -> None:
         """The logits of the next place."""
-        place, stops = self.place, len(self._eos_ids)
-        chosen = self._output[place : place + 1]
-        ids, scores = self._chooser.leading(logits, place, [*self._eos_ids, *chosen])
-        stop, best = scores[:stops].max(), scores.max()
-        self._stop_margins.append(float(best - stop))
-        if chosen:
-            own = scores[stops]
-            others = scores[ids != chosen[0]].max()
-            self._margins.append(max(float(others - own), -NEAR))
-            self._stop_leads.append(float(stop - own))
+        place = self.place
+        chosen = self._output[place] if place < len(self._output) else None
+        seen = self._chooser.standing(logits, place, self._eos_ids, chosen)
+        self._stop_margins.append(seen.stop_margin)
+        if chosen is not None:
+            self._margins.append(max(seen.margin, -NEAR))
+            self._stop_leads.append(seen.stop_lead)
 
     def trace(self, states: Floats) -> Trace:
         """What was gathered, with the states of the answer's tokens [n, hidden]."""

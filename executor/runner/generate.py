@@ -1,7 +1,8 @@
-"""Kind `generate`: answer the chat of input.json and leave result.json and proof.bin."""
+"""Kind `generate`: answer the chat of input.json, or go on with its text, and leave result.json and proof.bin."""
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,11 @@ from .engine import AnswerEngine, AnswerSize
 from .events import TokenStream, emit
 from .fingerprint import Floats, encode_proof, projection, whiten
 from .gumbel import MAX_TEMPERATURE_MILLI, Chooser
-from .job import INPUT, BadInput, BadSpec, Job, canonical
+from .job import INPUT, BadInput, BadSpec, Job, canonical, is_text
 from .prompts import ids_sha256
+from .ruled import RuledChooser
+from .rules import ChoiceRules, read_rules
+from .stops import StopSearch
 
 MAX_NEW_TOKENS = 1 << 20
 DTYPE_OF_CLASS = {1: "fp32", 2: "bf16"}
@@ -27,21 +31,52 @@ def dtype_of(job: Job) -> tuple[str, int]:
     return dtype, device_class
 
 
-def chooser_of(job: Job) -> Chooser:
-    """How the tokens of this job are chosen, by the temperature and the seed of its spec. Raises BadSpec."""
+@dataclass(frozen=True, slots=True)
+class AskedInput:
+    """input.json of a generation, read: a chat that is to go on, or a text as it stands."""
+
+    salt: str
+    messages: object
+    prompt: str | None
+    rules: ChoiceRules
+
+    def prompt_ids(self, model: AnswerEngine, max_new_tokens: int) -> list[int]:
+        """The tokens that the answer follows. Raises BadInput."""
+        if self.prompt is None:
+            return model.prompts.prompt_ids(self.messages, max_new_tokens)
+        return model.prompts.fitting(model.prompts.text_ids(self.prompt), max_new_tokens)
+
+
+def chooser_of(job: Job, rules: ChoiceRules, written: Sequence[int] = ()) -> Chooser:
+    """How the tokens of this job are chosen, by temperature and seed of its spec and the rules of its input.
+
+    Args: written, the tokens of an answer that is checked. Raises BadSpec.
+    """
     temperature_milli = job.number("temperature_milli", 0, MAX_TEMPERATURE_MILLI)
-    if temperature_milli and not job.seed:
+    seed = rules.draw_seed(job.seed)
+    if temperature_milli and not seed:
         raise BadSpec("bad_spec", "without a seed nothing can be drawn at a temperature above 0")
-    return Chooser(temperature_milli, job.seed)
+    if rules.cuts or rules.penalises:
+        return RuledChooser(temperature_milli, seed, rules, list(written))
+    return Chooser(temperature_milli, seed)
 
 
-def read_chat(job: Job) -> tuple[str, object]:
-    """Salt and messages of an input. Raises BadInput."""
-    chat = job.read("input.json")
-    salt = chat.get("salt")
-    if chat.get("v") != 1 or not isinstance(salt, str) or not re.fullmatch("[0-9a-f]{32}", salt):
-        raise BadInput("bad_input", "input.json must be of version 1 with a salt of 16 bytes in hex")
-    return salt, chat.get("messages")
+def read_input(job: Job) -> AskedInput:
+    """An input of the version that the client has signed: 1, or 2 for one with rules. Raises BadSpec, BadInput."""
+    plain = job.read("input.json")
+    version = 1 + job.number("ruled", 0, 1, 0)
+    salt, prompt = plain.get("salt"), plain.get("prompt")
+    if plain.get("v") != version or not isinstance(salt, str) or not re.fullmatch("[0-9a-f]{32}", salt):
+        raise BadInput("bad_input", f"input.json must be of version {version} with a salt of 16 bytes in hex")
+    if version == 1:
+        return AskedInput(salt, plain.get("messages"), None, ChoiceRules())
+    if unknown := plain.keys() - {"v", "salt", "messages", "prompt", "rules"}:
+        raise BadInput("bad_input", f"input.json holds an unknown {str(min(unknown))[:32]}")
+    if ("prompt" in plain) == ("messages" in plain):
+        raise BadInput("bad_input", "input.json must hold either messages or a prompt")
+    if "prompt" in plain and not is_text(prompt):
+        raise BadInput("bad_input", "the prompt must be a text that is not empty")
+    return AskedInput(salt, plain.get("messages"), prompt, read_rules(plain.get("rules", {})))
 
 
 def read_act_w(hidden: int) -> Floats:
@@ -64,6 +99,11 @@ class AskedChat:
     prompt: list[int]
     max_new_tokens: int
     chooser: Chooser
+    stops: tuple[str, ...]
+
+    def growing(self, model: AnswerEngine) -> Growing:
+        """The answer to it, before its first token."""
+        return Growing(search=StopSearch(self.stops, model.prompts.text_of) if self.stops else None)
 
     @property
     def size(self) -> AnswerSize:
@@ -74,10 +114,10 @@ class AskedChat:
 def read_asked(job: Job, model: AnswerEngine) -> AskedChat:
     """The chat of a job and its tokens. Raises BadSpec, BadInput."""
     max_new = job.number("max_new_tokens", 1, MAX_NEW_TOKENS)
-    salt, messages = read_chat(job)
-    prompt = model.prompt_ids(messages, max_new)
+    asked = read_input(job)
+    prompt = asked.prompt_ids(model, max_new)
     model.require_memory(len(prompt), job.memory_bytes)
-    return AskedChat(job, salt, prompt, max_new, chooser_of(job))
+    return AskedChat(job, asked.salt, prompt, max_new, chooser_of(job, asked.rules), asked.rules.stops)
 
 
 class Desk:
@@ -101,7 +141,7 @@ class Desk:
             "engine": self._model.build,
             "prompt_token_ids_sha256": ids_sha256(asked.prompt),
             "output_token_ids": answer.ids,
-            "finish": "eos" if answer.stopped else "length",
+            "finish": answer.finish,
         }
         r = projection(asked.job.id, self._model.hidden)
         asked.job.write("proof.bin", encode_proof(whiten(answer.states, self._act_w), r))
@@ -114,12 +154,12 @@ def run(job: Job, model: AnswerEngine) -> dict[str, object]:
     emit("ready", prompt_tokens=len(asked.prompt))
 
     started = time.monotonic()
-    stream, growing = TokenStream(), Growing()
+    stream, growing = TokenStream(), asked.growing(model)
     batch = model.batch(sum(asked.size))
     batch.join(0, asked.prompt, asked.max_new_tokens, asked.chooser)
     while batch.is_reading:
         batch.read(len(asked.prompt))
-    while batch.is_writing:
+    while batch.is_writing and not growing.cut:
         for _, token, state in batch.choose():
             is_stop = token in model.eos_ids
             growing.add(token, state, is_stop=is_stop)

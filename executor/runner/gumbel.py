@@ -14,6 +14,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,6 +61,15 @@ def half_mixed(z: Words, room: Words) -> Words:
     return z
 
 
+class Standing(NamedTuple):
+    """A choice as another pass sees it, in logit units: how far the token lay behind the best other one, the best stop
+    token behind the best one, and a stop token before the token."""
+
+    margin: float
+    stop_margin: float
+    stop_lead: float
+
+
 @dataclass(frozen=True, slots=True)
 class Chooser:
     """Chooses the tokens of one answer, and says how far others were from being chosen. `seed`: 32 bytes if T > 0."""
@@ -78,6 +88,16 @@ class Chooser:
         Among the latter some may come twice, and others lie a little lower.
         """
         return self._race(logits, place, asked, NEAR)
+
+    def standing(self, logits: Logits, place: int, stops: Sequence[int], chosen: int | None) -> Standing:
+        """What stands between this choice at `place` and ours. Args: chosen, None after the last token."""
+        asked = [*stops] if chosen is None else [*stops, chosen]
+        ids, scores = self.leading(logits, place, asked)
+        stop, best = float(scores[: len(stops)].max()), float(scores.max())
+        if chosen is None:
+            return Standing(0.0, best - stop, 0.0)
+        own = float(scores[len(stops)])
+        return Standing(float(scores[ids != chosen].max()) - own, best - stop, stop - own)
 
     def scores(self, logits: Logits, place: int, ids: Integers) -> Doubles:
         """z + T g of these tokens at `place`, in logit units; at T = 0 the logits as they are."""

@@ -60,8 +60,8 @@ class Job:
     params: dict[str, Any]
     prefix: str = ""
 
-    def number(self, name: str, low: int, high: int) -> int:
-        value = self.params.get(name)
+    def number(self, name: str, low: int, high: int, default: int | None = None) -> int:
+        value = self.params.get(name, default)
         if type(value) is not int or not low <= value <= high:
             raise BadSpec("bad_param", f"params.{name} must be a whole number from {low} to {high}")
         return value
@@ -84,6 +84,12 @@ class Job:
     def memory_bytes(self) -> int:
         """What its client has given it: in a container of its own, what that may use."""
         return self.number("memory_bytes", 1, 1 << 50) if self.prefix else int(os.environ["MAX_MEMORY"])
+
+
+def is_text(value: object) -> bool:
+    """Whether a value is a text that holds more than spaces."""
+    # JSON can say half a character, of which no tokenizer makes anything.
+    return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 def canonical(value: object) -> bytes:

@@ -49,7 +49,7 @@ class Model:
     def __init__(self, net: Any, prompts: PromptReader, manifest: dict[str, Any], manifest_sha256: bytes) -> None:
         self._net = net
         self._head = Head(net)
-        self.prompt_ids, self.text_ids, self.context = prompts.prompt_ids, prompts.text_ids, prompts.context
+        self.prompts = prompts
         # What the model takes by itself, before anybody's prompt.
         self.loaded_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         self.manifest_sha256 = manifest_sha256
@@ -148,7 +148,7 @@ class Model:
         for number, (prompt, length, chooser) in enumerate(zip(prompts, lengths, choosers, strict=True)):
             batch.join(number, prompt, length, chooser)
         while batch.is_reading:
-            batch.read(self.context)
+            batch.read(self.prompts.context)
         while batch.is_writing:
             yield from batch.choose()
             batch.advance()

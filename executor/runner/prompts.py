@@ -31,6 +31,10 @@ class PromptReader:
             raise BadInput("bad_messages", "the chat template of the model refuses these messages") from error
         # The template has written the special tokens itself; the tokenizer would put one more in front.
         ids = [int(i) for i in self._tokenizer(text, add_special_tokens=False)["input_ids"]]
+        return self.fitting(ids, max_new_tokens)
+
+    def fitting(self, ids: list[int], max_new_tokens: int) -> list[int]:
+        """A prompt that leaves room for its answer. Raises BadInput."""
         limit = self.context - max_new_tokens
         if len(ids) > limit:
             raise BadInput(
@@ -52,6 +56,11 @@ class PromptReader:
                 "text_too_long", f"a text has {len(ids)} tokens, and 1 to {self.context} fit", tokens=len(ids)
             )
         return ids
+
+    def text_of(self, ids: list[int]) -> str:
+        """Tokens as text, special ones left out."""
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
 
 
 def load_tokenizer(path: Path) -> Any:

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .decoding import Growing
 from .engine import AnswerBatch, AnswerEngine
@@ -38,7 +38,7 @@ class Answering:
     """An answer under way. `most`: how many were written beside each other at the busiest moment, itself included."""
 
     asked: AskedChat
-    growing: Growing = field(default_factory=Growing)
+    growing: Growing
     began: float = 0.0
     most: int = 1
 
@@ -110,7 +110,7 @@ class Service:
                     return
                 emit("later", job=number)
             else:
-                self._answers[number] = Answering(asked, began=time.monotonic())
+                self._answers[number] = Answering(asked, asked.growing(self._model), time.monotonic())
                 self._batch.join(number, asked.prompt, asked.max_new_tokens, asked.chooser)
             self._waiting.popleft()
 
@@ -123,7 +123,10 @@ class Service:
             growing.add(token, state, is_stop=is_stop)
             if not is_stop:
                 self._stream.add(token, number)
-            if is_stop or len(growing.ids) == answering.asked.max_new_tokens:
+            if growing.cut:
+                # The batch ends answers by their tokens and lengths alone.
+                self._batch.leave(number)
+            if growing.cut or is_stop or len(growing.ids) == answering.asked.max_new_tokens:
                 self._finish(number)
         self._batch.advance()
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from .fingerprint import Doubles, Floats, encode_proof, encode_states, projection, whiten
 from .generate import MAX_NEW_TOKENS, dtype_of, read_act_w
-from .job import BadInput, Job
+from .job import BadInput, Job, is_text
 from .prompts import ids_sha256
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def read_asked(job: Job, most_labels: int) -> AskedTexts:
     salt, texts, labels = asked.get("salt"), asked.get("texts"), asked.get("labels", [])
     if asked.get("v") != 1 or not isinstance(salt, str) or not re.fullmatch("[0-9a-f]{32}", salt):
         raise BadInput("bad_input", "input.json must be of version 1 with a salt of 16 bytes in hex")
-    if not isinstance(texts, list) or not 1 <= len(texts) <= MAX_TEXTS or not all(map(_is_text, texts)):
+    if not isinstance(texts, list) or not 1 <= len(texts) <= MAX_TEXTS or not all(map(is_text, texts)):
         raise BadInput("bad_texts", f"texts must be a list of 1 to {MAX_TEXTS} texts that are not empty")
     fewest = min(most_labels, 2)
-    if not isinstance(labels, list) or not fewest <= len(labels) <= most_labels or not all(map(_is_text, labels)):
+    if not isinstance(labels, list) or not fewest <= len(labels) <= most_labels or not all(map(is_text, labels)):
         raise BadInput("bad_labels", f"labels must be a list of {fewest} to {most_labels} texts that are not empty")
     return AskedTexts(salt, texts, labels)
 
@@ -116,11 +116,6 @@ def encode_check(job: Job, model: "Model", states: Floats, measured: Doubles) ->
     whitened = whiten(states, read_act_w(model.hidden))
     millionths = np.clip(np.rint(measured * SCALE), 0, WORD_MAX).astype("<u4")
     return encode_states(whitened, projection(job.id, model.hidden)) + bytes(millionths.tobytes())
-
-
-def _is_text(value: object) -> bool:
-    # JSON can say half a character, of which no tokenizer makes anything.
-    return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 def _is_number(value: object, largest: int) -> bool:

@@ -13,6 +13,7 @@ from executor.runs.container_run import ContainerRun, Task
 from executor.runs.engines import TORCH
 from protocol.stages.execution import CLASS_DTYPES, RunSpec
 from protocol.stages.request import KINDS
+from protocol.stages.token_rules import has_rules, milli_of
 
 SERVE = "serve"
 """The runner's word for a model that stays loaded."""
@@ -93,4 +94,8 @@ def _class_of(class_id: int) -> dict[str, object]:
 
 def sampling(spec: RunSpec) -> dict[str, object]:
     """How the tokens of a job are chosen, in the runner's words."""
-    return {"max_new_tokens": spec.max_new_tokens, "temperature_milli": spec.temperature}
+    return {
+        "max_new_tokens": spec.max_new_tokens,
+        "temperature_milli": milli_of(spec.temperature),
+        "ruled": int(has_rules(spec.temperature)),
+    }

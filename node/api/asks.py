@@ -17,6 +17,7 @@ from node.api.fields import (
     texts,
     wei,
 )
+from node.api.rule_fields import RULE_FIELDS, taken_rules
 from protocol import params
 from protocol.judging.reading import MAX_LABEL_CHARS, MAX_LABELS, MAX_TEXTS
 from protocol.stages.request import CLASSIFY, EMBED, GENERATE, KINDS
@@ -42,7 +43,10 @@ def job_ask(plain: dict[str, Any]) -> JobAsk:
     )
     if found["max_new_tokens"] and not found["timeout_ms"]:
         read_bytes = sum(len(message.content.encode()) for message in found.get("messages", ()))
+        read_bytes += len(found.get("prompt", "").encode())
         found["timeout_ms"] = default_timeout_ms(found["max_new_tokens"] + read_bytes // params.READ_BYTES_PER_STEP)
+    if found["kind"] == KINDS[GENERATE]:
+        found["rules"] = taken_rules(found)
     return JobAsk(**{"messages": (), **found})
 
 
@@ -67,12 +71,14 @@ def embeddings_ask(plain: dict[str, Any]) -> JobAsk:
 
 
 def _content(plain: dict[str, Any]) -> dict[str, tuple[Reader, Any]]:
-    """The fields of a job's kind: a chat to go on with, or texts to read."""
+    """The fields of a job's kind: a chat or a text to go on with, or texts to read."""
     kind = plain.get("kind", KINDS[GENERATE])
     if kind == KINDS[GENERATE]:
+        asked = {"prompt": (prompt, REQUIRED)} if "prompt" in plain else {"messages": (_messages, REQUIRED)}
         return {
             "kind": (one_of(KINDS), kind),
-            "messages": (_messages, REQUIRED),
+            **asked,
+            **RULE_FIELDS,
             "max_new_tokens": (number(1, params.MAX_NEW_TOKENS), 256),
             "temperature_milli": (number(0, params.MAX_TEMPERATURE_MILLI), 0),
         }
@@ -127,6 +133,15 @@ def model_name(plain: dict[str, Any]) -> str:
 def require_empty(plain: dict[str, Any]) -> None:
     """Raises: Fault unless an order has no fields."""
     read_fields(plain, {})
+
+
+def prompt(raw: Any) -> str:
+    """A text to go on with as it stands. Raises: ValueError."""
+    found: str = text(1, MAX_BODY_BYTES)(raw)
+    if not found.strip():
+        raise ValueError("expected a text that is more than spaces")
+    require_room(len(found.encode()))
+    return found
 
 
 def _messages(raw: Any) -> tuple[ChatMessage, ...]:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from node.api import views
+from protocol.stages.token_rules import NO_RULES, TokenRules
 
 
 class LaneStep(StrEnum):
@@ -41,7 +42,8 @@ class ChatMessage:
 class JobAsk:
     """A job as the user asks for it; the API has checked every bound that does not depend on the node's state.
 
-    kind: generate, embed or classify; the first has messages, the others have texts, and classify labels as well.
+    kind: generate, embed or classify; the first has messages, or a prompt that its answer goes on with as it stands;
+    the others have texts, and classify labels as well. rules: of the choice of tokens, beside the temperature.
     max_new_tokens: of a kind that only reads, the units that it may cost; 0 for as many as there are.
     model: a name, or the id of its manifest or a prefix of it. max_price_wei for all tokens, 0 for whatever the
     cheapest able node asks. timeout_ms of the container, 0 for what its length needs. min_reputation in points.
@@ -62,6 +64,13 @@ class JobAsk:
     texts: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     checked: bool | None = None
+    prompt: str = ""
+    rules: TokenRules = NO_RULES
+
+    @property
+    def is_ruled(self) -> bool:
+        """Whether its input is of version 2, which earlier nodes do not know."""
+        return bool(self.prompt or self.rules.plain)
 
 
 class ModelCare(Protocol):

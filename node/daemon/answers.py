@@ -9,7 +9,16 @@ from pathlib import Path
 import trio
 
 from node.daemon.readings import lines_of, tokens_to_read
-from node.daemon.text import TextStream, Tokenizer, load_tokenizer, prompt_tokens, text_of, written_tokens
+from node.daemon.text import (
+    StopGuard,
+    TextStream,
+    Tokenizer,
+    before_stop,
+    load_tokenizer,
+    prompt_tokens,
+    text_of,
+    written_tokens,
+)
 from p2p.store import ContentStore
 from protocol.errors import AdapterError
 from protocol.stages.blob import ModelManifest
@@ -24,8 +33,9 @@ MAX_AHEAD = 512
 class _Answer:
     """One attempt's text. Frames travel on streams of their own, so a later one may come first."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
         self._stream = TextStream(tokenizer)
+        self._guard = StopGuard(stops)
         self._next = 0
         self._ahead: dict[int, tuple[int, ...]] = {}
         self.text = ""
@@ -36,7 +46,7 @@ class _Answer:
         self._ahead[seq] = ids
         new = ""
         while self._next in self._ahead:
-            new += self._stream.push(self._ahead.pop(self._next))
+            new += self._guard.push(self._stream.push(self._ahead.pop(self._next)))
             self._next += 1
         self.text += new
         return new
@@ -74,24 +84,32 @@ class Answers:
         """How many tokens a chat of these messages has at most. Raises: AdapterError."""
         return prompt_tokens(await self.tokenizer(manifest), contents)
 
-    async def add_frame(self, manifest: ModelManifest, job_id: bytes, seq: int, ids: tuple[int, ...]) -> str:
-        """A frame of an attempt has come; returns the text that is new and certain. Raises: AdapterError."""
+    async def add_frame(
+        self, manifest: ModelManifest, job_id: bytes, seq: int, ids: tuple[int, ...], stops: Sequence[str] = ()
+    ) -> str:
+        """A frame of an attempt has come; returns the text that is new and certain. Raises: AdapterError.
+
+        Args: stops, texts that end the answer before they are told.
+        """
         answer = self._answers.get(job_id)
         if answer is None:
-            answer = self._answers[job_id] = _Answer(await self.tokenizer(manifest))
+            answer = self._answers[job_id] = _Answer(await self.tokenizer(manifest), stops)
             while len(self._answers) > STREAMS_KEPT:
                 self._answers.popitem(last=False)
         return answer.add(seq, ids)
 
-    async def text(self, manifest: ModelManifest | None, job_id: bytes) -> str:
-        """All text of an attempt that is known: of its result, else of its frames; empty where there is neither."""
+    async def text(self, manifest: ModelManifest | None, job_id: bytes, stops: Sequence[str] = ()) -> str:
+        """All text of an attempt that is known: of its result, else of its frames; empty where there is neither.
+
+        Args: as `add_frame`.
+        """
         if manifest is not None:
             with suppress(AdapterError):
                 result = await trio.to_thread.run_sync(self._result, job_id)
                 if isinstance(result, str):
                     return result
                 if result is not None:
-                    return text_of(await self.tokenizer(manifest), result)
+                    return before_stop(text_of(await self.tokenizer(manifest), result), stops)
         return self.streamed(job_id)
 
     def streamed(self, job_id: bytes) -> str:

@@ -24,6 +24,7 @@ from protocol.stages.blob import ModelManifest
 from protocol.stages.memory import allowed_bytes, tokens_of
 from protocol.stages.offer import FETCH_MS
 from protocol.stages.request import GENERATE, KINDS
+from protocol.stages.token_rules import signed_temperature
 from protocol.wire.ids import ZERO_ADDRESS, TimestampMs
 
 
@@ -61,14 +62,14 @@ async def admitted(
     classes = admit(ask, views.model(manifest), count, market)
     timeout_ms = ask.timeout_ms or default_timeout_ms(ask.max_new_tokens)
     await parts.remover.touch(manifest.cid)
-    stored = await parts.sealing.store_input(_input_of(ask))
+    stored = await parts.sealing.store_input(input_of(ask))
     tokens = tokens_of(KINDS.index(ask.kind), len(stored.sealed), ask.max_new_tokens, manifest.context)
     return JobAsked(
         ask_id=secrets.token_bytes(16),
         manifest=manifest.cid,
         kind=KINDS.index(ask.kind),
         max_new_tokens=ask.max_new_tokens,
-        temperature=ask.temperature_milli,
+        temperature=signed_temperature(ask.temperature_milli, ruled=ask.is_ruled),
         input_cid=stored.input_cid,
         input_bytes=len(stored.sealed),
         content_key_hash=stored.content_key_hash,
@@ -90,7 +91,7 @@ async def measured(ask: JobAsk, shelf: ModelShelf, answers: Answers) -> Measure:
     """The size of a job, as Backend.measure."""
     manifest = await shelf.find(ask.model)
     sized, _ = await _measured(ask, manifest, answers)
-    written = [message.content for message in ask.messages] or list(ask.texts)
+    written = [message.content for message in ask.messages] or list(ask.texts) or [ask.prompt]
     return Measure(await answers.count_tokens(manifest, written), sized.max_new_tokens)
 
 
@@ -108,6 +109,8 @@ async def _measured(ask: JobAsk, manifest: ModelManifest, answers: Answers) -> t
 
     Raises: Fault prompt_too_long where more is to be read than was allowed for.
     """
+    if ask.prompt:
+        return ask, max(await answers.count_reading(manifest, [ask.prompt], ()))
     if ask.kind == KINDS[GENERATE]:
         return ask, await answers.count_prompt(manifest, [message.content for message in ask.messages])
     counts = await answers.count_reading(manifest, ask.texts, ask.labels)
@@ -120,14 +123,17 @@ async def _measured(ask: JobAsk, manifest: ModelManifest, answers: Answers) -> t
     return replace(ask, max_new_tokens=ask.max_new_tokens or units), max(counts)
 
 
-def _input_of(ask: JobAsk) -> bytes:
+def input_of(ask: JobAsk) -> bytes:
     """input.json of a job."""
-    if ask.kind == KINDS[GENERATE]:
-        said: dict[str, Any] = {
-            "messages": [{"role": message.role, "content": message.content} for message in ask.messages]
-        }
+    said: dict[str, Any]
+    if ask.prompt:
+        said = {"prompt": ask.prompt}
+    elif ask.kind == KINDS[GENERATE]:
+        said = {"messages": [{"role": message.role, "content": message.content} for message in ask.messages]}
     else:
         said = {"texts": ask.texts} | ({"labels": ask.labels} if ask.labels else {})
+    if ask.is_ruled:
+        said |= {"v": 2, "rules": ask.rules.plain}
     plain = {"v": 1, "salt": secrets.token_hex(16), **said}
     return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 

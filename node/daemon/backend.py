@@ -14,6 +14,7 @@ from node.api.backend import JobAsk, LaneStep, Measure
 from node.api.faults import Fault, not_found
 from node.api.prefix import complete
 from node.daemon.answers import Answers
+from node.daemon.asked_rules import AskedRules
 from node.daemon.asking import admitted, measured
 from node.daemon.following import FollowedJobs
 from node.daemon.leaves import Leaves
@@ -40,7 +41,9 @@ class NodeBackend:
         self._answers = Answers(parts.store, parts.config.node.data_dir / "results")
         self.shelf = ModelShelf(parts, self._views)
         self.status = NodeStatus(parts, self._views)
-        self.followed = FollowedJobs(parts.machine, parts.known, self._views, self._answers)
+        self.followed = FollowedJobs(
+            parts.machine, parts.known, self._views, self._answers, AskedRules(parts.machine, parts.sealing)
+        )
         self.ready = False
         """Set once the chain is known and everything runs."""
 

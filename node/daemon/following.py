@@ -11,6 +11,7 @@ from node.api.faults import Fault
 from node.api.feed import Feed
 from node.api.prefix import complete
 from node.daemon.answers import Answers
+from node.daemon.asked_rules import AskedRules
 from node.daemon.known import KnownModels
 from node.daemon.views import Views
 from protocol.errors import AdapterError
@@ -26,11 +27,12 @@ SIGNED_WITHIN_S = 30.0
 class FollowedJobs:
     """Finds jobs by the beginning of an id, with their texts, and tells followers what is new."""
 
-    def __init__(self, machine: Machine, known: KnownModels, views: Views, answers: Answers) -> None:
+    def __init__(self, machine: Machine, known: KnownModels, views: Views, answers: Answers, rules: AskedRules) -> None:
         self._machine = machine
         self._known = known
         self._views = views
         self._answers = answers
+        self._rules = rules
         self._feed = Feed()
         self._shown: dict[str, api.JobView] = {}
         self._changed = trio.Event()
@@ -45,7 +47,8 @@ class FollowedJobs:
         if view.side != "requester" or not view.job_id:
             return view
         manifest = self._known.get(Cid(bytes.fromhex(view.manifest)))
-        return replace(view, text=await self._answers.text(manifest, bytes.fromhex(view.job_id)))
+        job_id = bytes.fromhex(view.job_id)
+        return replace(view, text=await self._answers.text(manifest, job_id, await self._rules.stops(job_id)))
 
     async def signed_id(self, ask_id: bytes) -> str:
         """The id of a job once its request is signed. Raises: Fault job_failed, busy."""
@@ -91,7 +94,8 @@ class FollowedJobs:
         if view is None or manifest is None:
             return
         try:
-            text = await self._answers.add_frame(manifest, event.job_id, event.seq, event.ids)
+            stops = await self._rules.stops(event.job_id)
+            text = await self._answers.add_frame(manifest, event.job_id, event.seq, event.ids, stops)
         except AdapterError:
             return
         if text and view.request_id:

@@ -20,6 +20,7 @@ from protocol.roles.verifier.leaf import DrawnLeaf
 from protocol.stages.assignment import JobDetails, kind_of
 from protocol.stages.execution import sampling_seed
 from protocol.stages.request import GENERATE, KINDS
+from protocol.stages.token_rules import draw_seed, milli_of, rules_of
 from protocol.stages.verification import distances, margins_of, terms
 from protocol.wire.ids import BatchId, Cid
 
@@ -129,8 +130,8 @@ class Leaves:
             job_id=held.job_id.hex(),
             manifest=held.details.manifest.hex(),
             model=manifest.name if manifest else held.details.manifest.hex()[:12],
-            temperature_milli=held.details.temperature,
-            seed=sampling_seed(held.job_id, held.details.seed_nonce).hex(),
+            temperature_milli=milli_of(held.details.temperature),
+            seed=draw_seed(rules_of(held.asked), sampling_seed(held.job_id, held.details.seed_nonce)).hex(),
             asked=_text(held.asked),
             answer=_text(held.answer),
             question=_question(asked),

@@ -69,6 +69,36 @@ class TextStream:
         return text_of(self._tokenizer, self._window)
 
 
+class StopGuard:
+    """The text of an answer up to its first stop string. The end of it that may begin one waits for what follows."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = stops
+        self._held = ""
+        self._has_ended = False
+
+    def push(self, text: str) -> str:
+        """Add text; returns the part that is certain by now to stand before any stop string."""
+        if self._has_ended or not self._stops:
+            return "" if self._has_ended else text
+        text = self._held + text
+        told = before_stop(text, self._stops)
+        self._has_ended = len(told) < len(text)
+        if self._has_ended:
+            return told
+        longest = min(len(text), max(map(len, self._stops)) - 1)
+        begun = (size for size in range(longest, 0, -1) if any(stop.startswith(text[-size:]) for stop in self._stops))
+        kept = len(text) - next(begun, 0)
+        self._held = text[kept:]
+        return text[:kept]
+
+
+def before_stop(text: str, stops: Sequence[str]) -> str:
+    """A text up to the first stop string in it; all of it, if there is none."""
+    places = [place for stop in stops if (place := text.find(stop)) >= 0]
+    return text[: min(places)] if places else text
+
+
 def text_of(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     """A whole answer as text. Raises: AdapterError if the tokenizer fails."""
     return _guarded(FAILS, lambda: str(tokenizer.decode(list(ids), skip_special_tokens=True)))

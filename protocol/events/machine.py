@@ -55,7 +55,7 @@ class ModelRemoved:
 class JobAsked:
     """The user wants a job. The sealed input and its content key are already stored here.
 
-    kind as in a Request; temperature in thousandths; max_price in wei for all tokens; deadline in seconds for all
+    kind as in a Request; temperature as in JobDetails; max_price in wei for all tokens; deadline in seconds for all
     attempts; an empty sealed_input is in the store. `checked`: it is checked for certain, for half of the price more.
     """
 

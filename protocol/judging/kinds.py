@@ -6,6 +6,7 @@ from protocol.judging.reading import ReadingFacts, read_texts, reading_score, sp
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import InvalidResult, ResultFacts, validate_fingerprint, validate_result
 from protocol.stages.request import CLASSIFY, EMBED, GENERATE, KINDS
+from protocol.stages.token_rules import rules_of
 from protocol.stages.verification import Calibration, checks_differ, passes_differ, score, token_margins
 from protocol.wire.ids import JobId
 
@@ -22,7 +23,8 @@ def validate(
     """
     _require_served(kind)
     if kind == GENERATE:
-        return validate_result(raw, job_id, manifest, max_new_tokens, _salt(input_json))
+        may_stop = bool(rules_of(input_json).stop)
+        return validate_result(raw, job_id, manifest, max_new_tokens, _salt(input_json), may_stop=may_stop)
     return validate_reading(kind, raw, job_id, manifest, max_new_tokens, read_texts(kind, input_json))
 
 

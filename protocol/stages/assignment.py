@@ -13,6 +13,7 @@ from protocol import params
 from protocol.errors import Malformed, OutOfTurn
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import GENERATE, SignedRequest, accepts_class
+from protocol.stages.token_rules import milli_of
 from protocol.wire.codec import U8, U16, U24, U32, U40, U64, U96, U128, Bytes32, Signature, Size
 from protocol.wire.envelope import Domain, digest, struct_hash, typed
 from protocol.wire.ids import Address, JobId, Wei
@@ -48,7 +49,7 @@ class Assignment:
 class JobDetails:
     """Everything that the two sides agreed on; the assignment signs its struct hash.
 
-    Amounts in wei, temperature in thousandths, deadline in seconds for this attempt.
+    Amounts in wei, temperature in thousandths with the bit of `token_rules`, deadline in seconds for this attempt.
     """
 
     request_id: Bytes32
@@ -277,8 +278,9 @@ def kind_flags(kind: int) -> int:
     return kind << KIND_SHIFT
 
 
-def require_temperature(temperature_milli: int) -> None:
-    """Raises: Malformed for a temperature that no honest node runs at."""
+def require_temperature(temperature: int) -> None:
+    """Raises: Malformed for a signed temperature that no honest node runs at."""
+    temperature_milli = milli_of(temperature)
     if temperature_milli > params.MAX_TEMPERATURE_MILLI:
         raise Malformed(
             f"the temperature is {temperature_milli} thousandths, and 0 to {params.MAX_TEMPERATURE_MILLI} are served"

@@ -38,7 +38,8 @@ class Outcome(StrEnum):
 class RunSpec:
     """One run of the runner image. The input lies in the workspace of `job_id`; memory in bytes, timeout in ms.
 
-    max_new_tokens: of a kind that only reads, the units that were paid for.
+    temperature: as it is signed; see `token_rules`. max_new_tokens: of a kind that only reads, the units that were
+    paid for.
     """
 
     job_id: Bytes32
@@ -68,7 +69,7 @@ class RunSpec:
 
 
 def sampling_seed(job_id: bytes, seed_nonce: bytes) -> bytes:
-    """The seed of a job's token choices, 32 bytes; a node and its seats must run with the same one."""
+    """The seed of a job's token choices, 32 bytes, unless its input has one; node and seats run with the same one."""
     return hashlib.sha256(b"gm-seed" + job_id + seed_nonce).digest()
 
 
@@ -112,11 +113,18 @@ class InvalidResult(ValueError):
 
 
 def validate_result(
-    raw: bytes, job_id: JobId, manifest: ModelManifest, max_new_tokens: int, salt: str | None = None
+    raw: bytes,
+    job_id: JobId,
+    manifest: ModelManifest,
+    max_new_tokens: int,
+    salt: str | None = None,
+    *,
+    may_stop: bool = False,
 ) -> ResultFacts:
     """Local validation: schema, bounds and the stop rule; every seat applies the same one.
 
-    Args: raw, the bytes of result.json; salt, what the input carried, where the caller knows it.
+    Args: raw, the bytes of result.json; salt, what the input carried, where the caller knows it; may_stop, whether the
+    input has stop strings, which end an answer. Its runner alone can tell whether one did.
     Raises: InvalidResult.
     """
     plain = read_result(raw, job_id, manifest, salt)
@@ -125,7 +133,7 @@ def validate_result(
         raise InvalidResult("output_token_ids")
     _require(len(ids) <= max_new_tokens, "output_token_ids: count")
     _require(all(type(token) is int and 0 <= token < manifest.vocab for token in ids), "output_token_ids: range")
-    _require_stop(ids, plain.get("finish"), manifest, max_new_tokens)
+    _require_stop(ids, plain.get("finish"), manifest, max_new_tokens, may_stop=may_stop)
     return ResultFacts(tuple(ids), plain["finish"], hashlib.sha256(raw).digest())
 
 
@@ -165,13 +173,15 @@ def validate_fingerprint(raw: bytes, token_count: int) -> None:
         _require(scale < 0x7C00, "proof.bin: scale")
 
 
-def _require_stop(ids: list[int], finish: Any, manifest: ModelManifest, max_new_tokens: int) -> None:
-    """The answer ends before the first stop token, or is exactly as long as was paid for."""
+def _require_stop(ids: list[int], finish: Any, manifest: ModelManifest, max_new_tokens: int, *, may_stop: bool) -> None:
+    """The answer ends before the first stop token, with a stop string, or is exactly as long as was paid for."""
     _require(not any(token in manifest.eos_ids for token in ids), "a stop token inside of the answer")
     if finish == "eos":
         _require(len(ids) < max_new_tokens, "finish is eos at full length")
     elif finish == "length":
         _require(len(ids) == max_new_tokens, "cut short")
+    elif finish == "stop" and may_stop:
+        _require(len(ids) > 0, "a stop string in an empty answer")
     else:
         raise InvalidResult("finish")
 

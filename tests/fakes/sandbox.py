@@ -32,6 +32,7 @@ from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, CLASS_DTYPES, Outcome, RunResult, RunSpec, failed
 from protocol.stages.heartbeat import DeviceStatus
 from protocol.stages.request import GENERATE
+from protocol.stages.token_rules import milli_of
 from tests.fakes import reader
 
 LEAST_TIMEOUT_MS = 100
@@ -133,7 +134,7 @@ def _refusal(spec: RunSpec, manifest: ModelManifest, chat: dict[str, Any]) -> tu
     if spec.memory_bytes < LEAST_MEMORY:
         return Outcome.JOB, "out_of_memory: killed"
     highest = MAX_TEMPERATURE_MILLI if spec.kind == GENERATE else 0
-    if spec.temperature > highest:
+    if milli_of(spec.temperature) > highest:
         return Outcome.CLIENT, f"bad_param: params.temperature_milli must be 0 to {highest}"
     if spec.kind != GENERATE:
         return reader.refusal(spec, manifest, chat)

@@ -43,7 +43,7 @@ def chooser(word: str, milli: int = 800) -> Any:
 
 
 def chat(engine: Any, question: str) -> list[int]:
-    ids: list[int] = engine.prompt_ids([{"role": "user", "content": question}], LENGTH)
+    ids: list[int] = engine.prompts.prompt_ids([{"role": "user", "content": question}], LENGTH)
     return ids
 
 
@@ -116,8 +116,8 @@ def refusals(engine: Any) -> dict[str, Any]:
     long = [{"role": "user", "content": "word " * 9000}]
     size = AnswerSize(3_000, 1_000)
     return {
-        "long": refused(lambda: engine.prompt_ids(long, LENGTH)),
-        "no chat": refused(lambda: engine.prompt_ids("hello", LENGTH)),
+        "long": refused(lambda: engine.prompts.prompt_ids(long, LENGTH)),
+        "no chat": refused(lambda: engine.prompts.prompt_ids("hello", LENGTH)),
         "memory": refused(lambda: engine.require_memory(8_000, engine.loaded_bytes + 1)),
         "enough": refused(lambda: engine.require_memory(800, engine.loaded_bytes + GIB)),
         "one": engine.has_room([size], engine.loaded_bytes + GIB),

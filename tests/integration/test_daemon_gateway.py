@@ -21,6 +21,7 @@ from tests.support.scenes.tokenizers import encode
 
 pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]
 
+STOP = "over"
 CHAT: dict[str, Any] = {
     "model": MODEL.name,
     "messages": [{"role": "user", "content": "jump"}],
@@ -44,20 +45,27 @@ async def settled_key(directory: Path, key: GatewayKey) -> GatewayKey:
     return found
 
 
-async def talk(at: str, shown: str) -> tuple[str, str, list[str]]:
-    """A streamed chat and embeddings: the text, the words about a missing model, the jobs."""
+async def talk(at: str, shown: str) -> tuple[list[str], str, list[str]]:
+    """Streamed chats, a text and embeddings: the texts, the words about a missing model, the jobs."""
 
-    def ask() -> tuple[str, str, list[str]]:
+    def ask() -> tuple[list[str], str, list[str]]:
         with openai.OpenAI(api_key=shown, base_url=f"http://{at}/v1", max_retries=0, timeout=60) as client:
             chunks = list(client.chat.completions.create(**CHAT))
+            stopped = list(client.chat.completions.create(**CHAT, stop=["never", STOP], seed=7, top_p=0.9))
+            text = client.completions.create(model=MODEL.name, prompt="the quick", stop=STOP, max_tokens=64)
             read = client.embeddings.create(model=MODEL.name, input=["jump", "over"])
             with pytest.raises(openai.NotFoundError) as caught:
                 client.chat.completions.create(**CHAT | {"model": "other"})
-        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1])
+        told = ["".join(chunk.choices[0].delta.content or "" for chunk in each[:-1]) for each in (chunks, stopped)]
         assert len(chunks) > 4, "tokens come as they are made"
+        assert [stopped[-2].choices[0].finish_reason, text.choices[0].finish_reason] == ["stop"] * 2
         assert [len(entry.embedding) for entry in read.data] == [MODEL.hidden] * 2
-        usages = [chunks[-1].usage.model_extra, read.usage.model_extra]
-        return text, caught.value.message, [job_id for usage in usages for job_id in usage["job_ids"]]
+        usages = [each.usage.model_extra for each in (chunks[-1], stopped[-1], text, read)]
+        return (
+            [*told, text.choices[0].text],
+            caught.value.message,
+            [job_id for usage in usages for job_id in usage["job_ids"]],
+        )
 
     return await trio.to_thread.run_sync(ask)
 
@@ -69,12 +77,16 @@ async def test_program_with_a_key_is_answered_and_charged(place: Place, monkeypa
         await heard(cast.asker, 1)
         directory = cast.asker.parts.config.node.data_dir
         shown, key = make_key(directory, budget_wei=20 * VCN, models=(MODEL.name,))
-        text, missing, jobs = await talk(at, shown)
-        assert text == ANSWER
+        texts, missing, jobs = await talk(at, shown)
+        before = ANSWER[: ANSWER.index(STOP)]
+        assert texts == [ANSWER, before, before]
         assert "unknown model 'other'" in missing
         chat = await cast.asker.backend.job(jobs[0])
         assert (chat.tokens, chat.temperature_milli) == (len(encode(ANSWER)), 1_000)
+        ruled = await cast.asker.backend.job(jobs[1])
+        assert (ruled.finish, ruled.text, ruled.temperature_milli) == ("stop", before, 1_000)
+        assert len(encode(before)) <= ruled.tokens < chat.tokens
         ended = [await until(cast.asker, job, lambda view: view.ended, 120) for job in jobs]
-        assert [job.state for job in ended] == ["spendable"] * 2
+        assert [job.state for job in ended] == ["spendable"] * 4
         spent = await settled_key(directory, key)
         assert spent.spent_wei == sum(job.cost_wei for job in ended)

@@ -12,6 +12,7 @@ from protocol.roles.machine import Machine
 from protocol.roles.member import NO_DEVICE
 from protocol.stages.assignment import AssignmentOrder, SignedRefuse
 from protocol.stages.execution import sampling_seed
+from protocol.stages.token_rules import signed_temperature
 from protocol.timers import OfflineTimer, Timer
 from protocol.wire.ids import TimestampMs, Wei, address_bytes
 from tests.simulation.scene import Work, ask
@@ -374,6 +375,14 @@ def test_node_and_seats_draw_tokens_by_what_the_client_signed():
         if isinstance(event, ev.MessageReceived) and isinstance(event.message, AssignmentOrder)
     )
     assert {(s.temperature, s.seed) for _, s in world.specs} == {(800, sampling_seed(done.job_id, nonce))}
+
+
+def test_word_for_rules_goes_with_the_temperature_to_node_and_seats():
+    world = network()
+    done = submit(world, temperature=signed_temperature(800, ruled=True))
+    assert (done.stage, done.temperature) == (Stage.SPENDABLE, 800)
+    assert {spec.temperature for _, spec in world.specs} == {signed_temperature(800, ruled=True)}
+    assert {name for name, _ in world.specs} > {"provider"}
 
 
 def test_a_temperature_that_no_node_serves_is_told_at_once():

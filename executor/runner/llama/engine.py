@@ -41,8 +41,7 @@ class LlamaEngine:
     def __init__(
         self, net: LlamaNet, last_matrix: LastMatrix, prompts: PromptReader, manifest: dict[str, Any], sha256: bytes
     ) -> None:
-        self._net, self._last_matrix, self._prompts = net, last_matrix, prompts
-        self.prompt_ids = prompts.prompt_ids
+        self._net, self._last_matrix, self.prompts = net, last_matrix, prompts
         self.manifest_sha256 = sha256
         self.eos_ids = tuple(int(i) for i in manifest["eos_ids"])
         self.hidden, self.vocab = int(manifest["hidden"]), int(manifest["vocab"])
@@ -60,7 +59,7 @@ class LlamaEngine:
 
     def _most_cells(self, memory_bytes: int) -> int:
         left_bytes = memory_bytes - memory_bytes // SPARE - self.loaded_bytes
-        return max(0, min(max(CELLS, self._prompts.context), left_bytes // self._net.kept_bytes))
+        return max(0, min(max(CELLS, self.prompts.context), left_bytes // self._net.kept_bytes))
 
     def batch(self, tokens: int = 0) -> LlamaBatch:
         """Answers side by side, none yet. Args: tokens, of all of them; 0: as many as the memory allows."""

@@ -5,16 +5,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from node.api.asks import MAX_MESSAGES, default_timeout_ms
+from node.api.asks import MAX_MESSAGES, default_timeout_ms, prompt
 from node.api.backend import ChatMessage, JobAsk
 from node.api.fields import MAX_BODY_BYTES, REQUIRED, Reader, flag, number, one_of, require_room, text, texts
 from node.api.gateway.refusals import bad_field, unsupported
+from node.api.rule_fields import OPENAI_FIELDS, openai_rules
 from protocol import params
 from protocol.judging.reading import MAX_TEXTS
 from protocol.stages.request import EMBED, GENERATE, KINDS
 
 MAX_CHOICES = 8
 DEFAULT_MAX_TOKENS = 256
+DEFAULT_TEXT_TOKENS = 16
+"""OpenAI's default of /v1/completions."""
 DEFAULT_TEMPERATURE_MILLI = 1_000
 """OpenAI's default, so that a client gets the variety that its documents promise; 0 asks for the likeliest tokens."""
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
@@ -22,13 +25,7 @@ ROLES = {"system": "system", "developer": "system", "user": "user", "assistant":
 _MAX_LABEL_CHARS = 512
 
 _OFF_IN_CHATS: Mapping[str, tuple[Any, ...]] = {
-    "stop": (None, []),
-    "seed": (None,),
-    "top_p": (None, 1),
-    "top_k": (None, 0, -1),
     "min_p": (None, 0),
-    "presence_penalty": (None, 0),
-    "frequency_penalty": (None, 0),
     "repetition_penalty": (None, 1),
     "logit_bias": (None, {}),
     "logprobs": (None, False),
@@ -59,14 +56,47 @@ _OFF_IN_MESSAGES: Mapping[str, tuple[Any, ...]] = {
     "tool_calls": (None, []),
     "reasoning_content": (None, ""),
 }
+_OFF_IN_COMPLETIONS: Mapping[str, tuple[Any, ...]] = {
+    "min_p": (None, 0),
+    "repetition_penalty": (None, 1),
+    "logit_bias": (None, {}),
+    "logprobs": (None,),
+    "echo": (None, False),
+    "suffix": (None, ""),
+    "best_of": (None, 1),
+}
 _OFF_IN_EMBEDDINGS: Mapping[str, tuple[Any, ...]] = {"dimensions": (None,)}
 _OF_THE_CALLER = ("user", "safety_identifier", "prompt_cache_key")
 """Names that a client gives its own users: read, and told to no peer."""
 
 
+def _thousandths(raw: Any) -> int:
+    highest = params.MAX_TEMPERATURE_MILLI / 1_000
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not 0 <= raw <= highest:
+        raise ValueError(f"expected a number from 0 to {highest:g}")
+    return round(raw * 1_000)
+
+
+def _object(raw: Any) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise ValueError("expected an object")
+    return raw
+
+
+_COMMON: dict[str, tuple[Reader, Any]] = {
+    "temperature": (_thousandths, DEFAULT_TEMPERATURE_MILLI),
+    "n": (number(1, MAX_CHOICES), 1),
+    "stream": (flag, False),
+    "stream_options": (_object, {}),
+    "checked": (flag, None),
+    **OPENAI_FIELDS,
+}
+"""Fields of chats and of completions alike."""
+
+
 @dataclass(frozen=True, slots=True)
-class ChatBody:
-    """A chat completion: `choices` jobs of one ask. with_usage: whether a stream ends with what it cost."""
+class CompletionBody:
+    """A chat, or a text, to go on with: `choices` jobs. with_usage: whether a stream ends with what it cost."""
 
     ask: JobAsk
     choices: int
@@ -82,7 +112,7 @@ class EmbeddingsBody:
     as_base64: bool
 
 
-def chat_body(plain: dict[str, Any]) -> ChatBody:
+def chat_body(plain: dict[str, Any]) -> CompletionBody:
     """A body of /v1/chat/completions. Raises: GatewayRefusal 400, with the field that is at fault."""
     found = _read(
         plain,
@@ -91,11 +121,7 @@ def chat_body(plain: dict[str, Any]) -> ChatBody:
             "messages": (_list_of_messages, REQUIRED),
             "max_tokens": (number(1, params.MAX_NEW_TOKENS), None),
             "max_completion_tokens": (number(1, params.MAX_NEW_TOKENS), None),
-            "temperature": (_thousandths, DEFAULT_TEMPERATURE_MILLI),
-            "n": (number(1, MAX_CHOICES), 1),
-            "stream": (flag, False),
-            "stream_options": (_object, {}),
-            "checked": (flag, None),
+            **_COMMON,
         },
         _OFF_IN_CHATS,
     )
@@ -106,9 +132,27 @@ def chat_body(plain: dict[str, Any]) -> ChatBody:
     except ValueError as error:
         raise bad_field("messages", str(error)) from error
     tokens = _max_tokens(found["max_tokens"], found["max_completion_tokens"])
+    return _completion(found, tokens, read_bytes, messages=messages)
+
+
+def text_body(plain: dict[str, Any]) -> CompletionBody:
+    """A body of /v1/completions, of one text. Raises: GatewayRefusal 400, with the field that is at fault."""
+    found = _read(
+        plain,
+        {
+            "model": (text(1, 256), REQUIRED),
+            "prompt": (_one_prompt, REQUIRED),
+            "max_tokens": (number(1, params.MAX_NEW_TOKENS), DEFAULT_TEXT_TOKENS),
+            **_COMMON,
+        },
+        _OFF_IN_COMPLETIONS,
+    )
+    return _completion(found, found["max_tokens"], len(found["prompt"].encode()), prompt=found["prompt"])
+
+
+def _completion(found: dict[str, Any], tokens: int, read_bytes: int, **asked: Any) -> CompletionBody:
     ask = JobAsk(
         model=found["model"],
-        messages=messages,
         max_new_tokens=tokens,
         max_price_wei=0,
         timeout_ms=default_timeout_ms(tokens + read_bytes // params.READ_BYTES_PER_STEP),
@@ -118,8 +162,11 @@ def chat_body(plain: dict[str, Any]) -> ChatBody:
         temperature_milli=found["temperature"],
         kind=KINDS[GENERATE],
         checked=found["checked"],
+        rules=openai_rules(found),
+        **{"messages": (), **asked},
     )
-    return ChatBody(ask, found["n"], found["stream"], _with_usage(found["stream_options"], is_streamed=found["stream"]))
+    with_usage = _with_usage(found["stream_options"], is_streamed=found["stream"])
+    return CompletionBody(ask, found["n"], found["stream"], with_usage)
 
 
 def embeddings_body(plain: dict[str, Any]) -> EmbeddingsBody:
@@ -229,17 +276,12 @@ def _max_tokens(older: int | None, newer: int | None) -> int:
     return older or newer or DEFAULT_MAX_TOKENS
 
 
-def _thousandths(raw: Any) -> int:
-    highest = params.MAX_TEMPERATURE_MILLI / 1_000
-    if isinstance(raw, bool) or not isinstance(raw, int | float) or not 0 <= raw <= highest:
-        raise ValueError(f"expected a number from 0 to {highest:g}")
-    return round(raw * 1_000)
-
-
-def _object(raw: Any) -> dict[str, Any]:
-    if not isinstance(raw, dict):
-        raise ValueError("expected an object")
-    return raw
+def _one_prompt(raw: Any) -> str:
+    if isinstance(raw, list) and len(raw) == 1 and isinstance(raw[0], str):
+        raw = raw[0]
+    if not isinstance(raw, str):
+        raise ValueError("expected one text: ask once for each, and not in ids of tokens")
+    return prompt(raw)
 
 
 def _with_usage(options: dict[str, Any], *, is_streamed: bool) -> bool:

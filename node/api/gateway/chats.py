@@ -1,7 +1,8 @@
-"""The chat of a request: its jobs are followed side by side, and answered in one piece or as they come."""
+"""The answers of a request: its jobs are followed side by side, and answered in one piece or as they come."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import trio
 from starlette.types import Send
@@ -43,7 +44,7 @@ async def whole_answers(backend: Backend, desk: JobDesk, jobs: Sequence[PlacedJo
     return [found[place] for place in range(len(jobs))]
 
 
-class ChatStream:
+class CompletionStream:
     """Sends the answers of some jobs as server-sent events.
 
     The response begins with the first token, so that a job that no node takes has the status of its reason. After
@@ -117,15 +118,16 @@ class _Choice:
         events = b""
         if (new or is_last) and not self._has_begun:
             self._has_begun = True
-            events += self._event({"role": "assistant", "content": ""}, None)
+            if (opening := self._envelope.opening()) is not None:
+                events += self._event(opening, None)
         if new:
-            events += self._event({"content": new}, None)
+            events += self._event(self._envelope.part(new), None)
         if job is not None and is_last:
-            events += self._event({}, finish_reason(job))
+            events += self._event(self._envelope.part(""), finish_reason(job))
         return events
 
-    def _event(self, delta: dict[str, str], finish: str | None) -> bytes:
-        return event(self._envelope.chunk(self._index, delta, finish, with_usage=self._with_usage))
+    def _event(self, part: dict[str, Any], finish: str | None) -> bytes:
+        return event(self._envelope.chunk(self._index, part, finish, with_usage=self._with_usage))
 
 
 async def _reason(backend: Backend, placed: PlacedJob, fault: Fault) -> GatewayRefusal:

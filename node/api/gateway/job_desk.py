@@ -78,8 +78,9 @@ class JobDesk:
         ask = replace(ask, max_price_wei=prices[len(prices) // 2])
         most_wei = order_total(ask.max_price_wei, with_bonus=ask.with_bonus, checked=checked)
         placed = await self._reserve(key, most_wei, count)
-        for each in placed:
-            self._nursery.start_soon(self._ask, each, ask)
+        for index, each in enumerate(placed):
+            # With the seed of its client each choice would be the same.
+            self._nursery.start_soon(self._ask, each, replace(ask, rules=ask.rules.of_choice(index)))
         for each in placed:
             await each.asked.wait()
         log.info("jobs ordered", extra={"key": key.id, "jobs": count, "most_wei": str(most_wei * count)})

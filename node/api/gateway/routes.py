@@ -1,6 +1,6 @@
 """The addresses of the gateway, as an ASGI application.
 
-    GET  /v1/models, /v1/models/{name}      POST /v1/chat/completions      POST /v1/embeddings
+    GET /v1/models, /v1/models/{name}      POST /v1/chat/completions, /v1/completions, /v1/embeddings
 
 An error is {error: {message, type, param, code}}, as OpenAI's clients read it.
 """
@@ -23,9 +23,9 @@ from node.api.admission import find_model
 from node.api.backend import Backend
 from node.api.fields import MAX_BODY_BYTES, read_object
 from node.api.gateway import completions
-from node.api.gateway.bodies import chat_body, embeddings_body
+from node.api.gateway.bodies import CompletionBody, chat_body, embeddings_body, text_body
 from node.api.gateway.callers import Doorkeeper, require_program
-from node.api.gateway.chats import ChatStream, whole_answers
+from node.api.gateway.chats import CompletionStream, whole_answers
 from node.api.gateway.job_desk import JobDesk, usable_models
 from node.api.gateway.keys import GatewayKey
 from node.api.gateway.rates import KeyRates
@@ -104,24 +104,25 @@ class GatewayRoutes:
         await _answer(request, completions.model(find_model(request.path_params["name"], views)), send)
 
     async def _chat(self, request: Request, key: GatewayKey, send: Send) -> None:
-        body = chat_body(read_object(await _body(request)))
+        await self._complete(request, key, send, chat_body(read_object(await _body(request))))
 
+    async def _completions(self, request: Request, key: GatewayKey, send: Send) -> None:
+        await self._complete(request, key, send, text_body(read_object(await _body(request))))
+
+    async def _complete(self, request: Request, key: GatewayKey, send: Send, body: CompletionBody) -> None:
         async def answer() -> None:
             placed = await self._desk.place(key, body.ask, body.choices)
-            name, created_s = f"chatcmpl-{placed.jobs[0].job_id}", self._clock_ms() // 1000
-            envelope = completions.Envelope(name, placed.model, created_s, placed.prompt_tokens)
+            form, sort = (completions.TextEnvelope, "cmpl") if body.ask.prompt else (completions.Envelope, "chatcmpl")
+            name, created_s = f"{sort}-{placed.jobs[0].job_id}", self._clock_ms() // 1000
+            envelope = form(name, placed.model, created_s, placed.prompt_tokens)
             if body.is_streamed:
-                stream = ChatStream(self._backend, self._desk, envelope, with_usage=body.with_usage)
+                stream = CompletionStream(self._backend, self._desk, envelope, with_usage=body.with_usage)
                 await stream.send(placed.jobs, send)
             else:
                 jobs = await whole_answers(self._backend, self._desk, placed.jobs)
                 await _answer(request, envelope.completion(jobs), send)
 
         await unless_left(request.receive, answer)
-
-    async def _completions(self, request: Request, key: GatewayKey, send: Send) -> None:
-        words = "jobs of this network are chats, not raw prompts: use /v1/chat/completions"
-        raise GatewayRefusal(404, words, code="unsupported_endpoint")
 
     async def _embeddings(self, request: Request, key: GatewayKey, send: Send) -> None:
         body = embeddings_body(read_object(await _body(request)))

@@ -1,16 +1,14 @@
 """`vcoin chat`: a small talk in the terminal; each answer is a job whose question is the whole talk."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from node.api.client import Client
 from node.api.faults import Exit, Fault
-from node.cli.commands.job import thousandths
 from node.cli.ui import output
 from node.cli.ui.answer import Follower
 from node.cli.ui.call import TERMS, Terms, body_of
+from node.cli.ui.choices import CHOICES, Choices
 from node.cli.ui.daemon_socket import client
 from node.cli.ui.options import COMMON, Common
 from node.cli.ui.phrases import exact_coins
@@ -26,7 +24,7 @@ def chat(
     model: str,
     system: str = "",
     max_tokens: int = 256,
-    temperature: Annotated[float, Parameter(metavar="T")] = 0.0,
+    choices: Choices = CHOICES,
     terms: Terms = TERMS,
     common: Common = COMMON,
 ) -> int:
@@ -45,10 +43,8 @@ def chat(
         Words to the model before the first question.
     max_tokens
         Length of an answer at most; the price is for so many.
-    temperature
-        0 takes the likeliest token each time; up to 2, the higher the freer.
     """
-    content = {"model": model, "max_new_tokens": max_tokens, "temperature_milli": thousandths(temperature)}
+    content = {"model": model, "max_new_tokens": max_tokens, **choices.fields}
     door, before = client(common.data_dir), [_message("system", system)] if system else []
     talk, spent_wei = [*before], 0
     for question in _questions():

@@ -12,6 +12,7 @@ from node.cli.commands.proof import proof, verify
 from node.cli.ui import output
 from node.cli.ui.answer import Follower
 from node.cli.ui.call import TERMS, Terms, send
+from node.cli.ui.choices import CHOICES, Choices
 from node.cli.ui.daemon_socket import client
 from node.cli.ui.options import COMMON, Common, Flag, noun
 from node.cli.ui.phrases import BLANK, coins, exact_coins, percent, short, span, state
@@ -23,8 +24,6 @@ app.command(proof)
 app.command(verify)
 MAX_QUESTION_CHARS = 8 * 2**20
 """The daemon takes no longer body."""
-HIGHEST_TEMPERATURE = 2
-"""MAX_TEMPERATURE_MILLI of the protocol, whose import would take longer than to ask."""
 
 
 @app.command
@@ -35,7 +34,8 @@ def run(
     model: str,
     system: str = "",
     max_tokens: int = 256,
-    temperature: Annotated[float, Parameter(metavar="T")] = 0.0,
+    raw: Flag = False,
+    choices: Choices = CHOICES,
     terms: Terms = TERMS,
     common: Common = COMMON,
 ) -> int:
@@ -53,18 +53,15 @@ def run(
         Words to the model before the question.
     max_tokens
         Length of the answer at most; the price is for so many.
-    temperature
-        0 takes the likeliest token each time; up to 2, the higher the freer. The choices can be checked at any.
+    raw
+        Let the model go on with the question as it stands, which is no chat then.
     """
     question = typed() if prompt == "-" else prompt
     messages = [{"role": "system", "content": system}] if system else []
-    content = {
-        "model": model,
-        "messages": [*messages, {"role": "user", "content": question}],
-        "max_new_tokens": max_tokens,
-        "temperature_milli": thousandths(temperature),
-    }
-    return send(content, terms, common)
+    if raw and system:
+        raise Fault("bad_request", "--raw and --system: a text that is no chat has no system message")
+    asked = {"prompt": question} if raw else {"messages": [*messages, {"role": "user", "content": question}]}
+    return send({"model": model, **asked, "max_new_tokens": max_tokens, **choices.fields}, terms, common)
 
 
 def typed() -> str:
@@ -76,15 +73,6 @@ def typed() -> str:
     if len(content) > MAX_QUESTION_CHARS:
         raise Fault("too_large", f"what is on stdin has more than {MAX_QUESTION_CHARS} characters")
     return content
-
-
-def thousandths(temperature: float) -> int:
-    """A temperature in thousandths. Raises: Fault bad_request for one that no node runs at."""
-    found = round(temperature * 1000) if 0 <= temperature <= HIGHEST_TEMPERATURE else -1
-    if found < 0 or abs(temperature * 1000 - found) > 1e-6:
-        words = f"expected 0 to {HIGHEST_TEMPERATURE} with at most three decimals"
-        raise Fault("bad_request", f"--temperature {temperature:g}: {words}")
-    return found
 
 
 @app.command

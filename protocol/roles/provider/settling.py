@@ -19,6 +19,7 @@ from protocol.stages.commitment import (
     unpaid_leaf,
 )
 from protocol.stages.execution import Outcome
+from protocol.stages.token_rules import milli_of
 from protocol.wire.envelope import require_signer
 from protocol.wire.ids import ZERO_HASH, JobId, PeerId, RequestId, TimestampMs, Wei
 
@@ -127,7 +128,7 @@ class Settling:
             input_cid=job.order.details.input_cid,
             kind=kind_of(job.order.details),
             max_new_tokens=job.order.details.max_new_tokens,
-            temperature=job.order.details.temperature,
+            temperature=milli_of(job.order.details.temperature),
             new_tokens=job.run.new_tokens if job.run else 0,
             finish=job.run.finish if job.run else "",
             checked=details.checked,

@@ -14,6 +14,7 @@ from protocol.roles.requester.request_book import RequestBook, unserved
 from protocol.roles.requester.requested import RequestedJob
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import GENERATE, KINDS, Request, SignedRequest, request_id
+from protocol.stages.token_rules import milli_of
 from protocol.timers import CallTimer, LastCallTimer, OffersTimer, RequestTimer
 from protocol.wire.envelope import require_signer
 from protocol.wire.ids import Address, PeerId, RequestId, TimestampMs
@@ -43,7 +44,7 @@ class Asking:
         job.history.append((Stage.REQUESTED, now_ms))
         if self.member.identity.client is None or self.member.identity.signer is None:
             return unserved(job, "this node has no client wallet", now_ms)
-        if ask.temperature > MAX_TEMPERATURE_MILLI:
+        if milli_of(ask.temperature) > MAX_TEMPERATURE_MILLI:
             return unserved(job, f"the temperature is 0 to {MAX_TEMPERATURE_MILLI} thousandths", now_ms)
         if ask.kind >= len(KINDS) or (ask.temperature and ask.kind != GENERATE):
             return unserved(job, "no node serves that kind of job, or not at a temperature", now_ms)

@@ -8,6 +8,7 @@ from protocol.stages.assignment import Assignment, JobDetails, SignedAccept, ord
 from protocol.stages.commitment import ResultDelivery, SignedReceipt, debit_of
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import SignedRequest
+from protocol.stages.token_rules import milli_of
 from protocol.timers import RoundTimer
 from protocol.wire.envelope import struct_hash
 from protocol.wire.ids import Address, BatchId, JobId, PeerId, RequestId, TimestampMs, Wei, address_bytes
@@ -171,7 +172,7 @@ class RequestedJob:
             input_cid=self.ask.input_cid,
             kind=self.ask.kind,
             max_new_tokens=self.ask.max_new_tokens,
-            temperature=self.ask.temperature,
+            temperature=milli_of(self.ask.temperature),
             new_tokens=self.new_tokens,
             finish=self.finish,
             checked=self.ask.checked,

@@ -30,6 +30,7 @@ from protocol.params import VCN
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, Outcome, RunResult, RunSpec
 from protocol.stages.heartbeat import DeviceStatus
+from protocol.stages.token_rules import rules_of
 from protocol.stages.verification import Calibration, Tolerance
 from protocol.wire.ids import cid_of
 from tests.fakes import reader
@@ -110,14 +111,15 @@ class Played:
             hashes = hashlib.sha256(result).digest(), hashlib.sha256(fingerprint).digest()
             run = RunResult(Outcome.OK, "", *hashes, reader.delivered(result), "", 50)
             return ContainerExited(spec.job_id, run, fingerprint)
-        ids = encode(self._claims)
+        asked = workspace.get("input.json") or b"{}"
+        ids, finish = _until_stop(encode(self._claims), rules_of(asked).stop)
         for at in range(0, len(ids), 7):
             await on_tokens(tuple(ids[at : at + 7]))
-        result = _result(spec, json.loads(workspace.get("input.json") or b"{}")["salt"], ids)
+        result = _result(spec, json.loads(asked)["salt"], ids, finish)
         workspace.put("result.json", result)
         fingerprint = _proof(encode(self._said)[: len(ids)])
         hashes = hashlib.sha256(result).digest(), hashlib.sha256(fingerprint).digest()
-        return ContainerExited(spec.job_id, RunResult(Outcome.OK, "", *hashes, len(ids), "eos", 50), fingerprint)
+        return ContainerExited(spec.job_id, RunResult(Outcome.OK, "", *hashes, len(ids), finish, 50), fingerprint)
 
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         workspace = self._workspaces.of_sample(effect.batch_id, effect.leaf_index)
@@ -135,7 +137,15 @@ class Played:
         """Nothing is open."""
 
 
-def _result(spec: RunSpec, salt: str, ids: list[int]) -> bytes:
+def _until_stop(ids: list[int], stops: tuple[str, ...]) -> tuple[list[int], str]:
+    """The tokens up to the one that completes a stop string, and why they end."""
+    for end in range(1, len(ids) + 1):
+        if any(stop in TOKENIZER.decode(ids[:end]) for stop in stops):
+            return ids[:end], "stop"
+    return ids, "eos"
+
+
+def _result(spec: RunSpec, salt: str, ids: list[int], finish: str) -> bytes:
     plain = {
         "v": 1,
         "job_id": spec.job_id.hex(),
@@ -145,7 +155,7 @@ def _result(spec: RunSpec, salt: str, ids: list[int]) -> bytes:
         "device_class": 1,
         "prompt_token_ids_sha256": "0" * 64,
         "output_token_ids": ids,
-        "finish": "eos",
+        "finish": finish,
     }
     return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 

@@ -13,9 +13,10 @@ import trio
 from node.api import views as views
 from node.api.client import Client
 from node.api.faults import Exit
-from node.cli.commands.job import HIGHEST_TEMPERATURE
 from node.cli.ui.answer import Follower
+from node.cli.ui.choices import HIGHEST_PENALTY, HIGHEST_TEMPERATURE
 from protocol.params import MAX_TEMPERATURE_MILLI
+from protocol.stages.token_rules import MAX_PENALTY_MILLI, NO_RULES, TokenRules
 from tests.fakes.backend import PROVIDER, SMOL, VCN, FakeBackend, job_of
 from tests.support.scenes.follow_command import answered
 from tests.support.scenes.followed_jobs import ASK as ASKED
@@ -241,3 +242,49 @@ async def test_temperature_that_nobody_serves_is_misuse(vcoin: Shell, temperatur
 
 def test_highest_temperature_is_that_of_the_protocol() -> None:
     assert HIGHEST_TEMPERATURE * 1000 == MAX_TEMPERATURE_MILLI
+    assert HIGHEST_PENALTY * 1000 == MAX_PENALTY_MILLI
+
+
+RULES = ("--stop=\\n", "--stop=END", "--seed=-3", "--top-p=0.9", "--top-k=40", "--presence-penalty=0.5")
+
+
+@pytest.mark.parametrize(
+    ("flags", "rules"),
+    [
+        ((), NO_RULES),
+        ((*RULES, "--frequency-penalty=-1"), TokenRules(("\\n", "END"), -3, 900_000, 40, 500, -1_000)),
+        (("--seed=0", "--top-p=1"), TokenRules(seed=0)),
+    ],
+)
+async def test_rules_of_an_order_are_those_of_its_flags(
+    vcoin: Shell, flags: tuple[str, ...], rules: TokenRules
+) -> None:
+    ran = await answered(vcoin, deliver, *ASK, *flags)
+    assert ran.code == Exit.OK, ran.err
+    (asked,) = vcoin.backend.asked
+    assert (asked.rules, asked.is_ruled) == (rules, bool(flags))
+
+
+async def test_text_that_is_no_chat_is_asked_for_as_it_stands(vcoin: Shell) -> None:
+    ran = await answered(vcoin, deliver, *ASK, "--raw")
+    assert ran.code == Exit.OK, ran.err
+    (asked,) = vcoin.backend.asked
+    assert (asked.prompt, asked.messages) == (ASK[2], ())
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--top-p=1.5", "--top-p 1.5: expected 0 to 1 with at most six decimals"),
+        ("--presence-penalty=3", "--presence-penalty 3: expected -2 to 2 with at most three decimals"),
+        ("--top-k=5000", "top_k: expected a whole number from 0 to 1024"),
+        ("--seed=99999999999999999999", "seed: expected a whole number"),
+        (f"--stop={'x' * 65}", "stop: expected a text of 1 to 64 characters"),
+        ("--stop=", "stop: expected a text of 1 to 64 characters"),
+        ("--top-p=0", "top_p_ppm: expected a whole number from 1"),
+    ],
+)
+async def test_rule_that_nobody_serves_is_misuse(vcoin: Shell, flag: str, words: str) -> None:
+    ran = await vcoin(*ASK, flag)
+    assert (ran.code, words in ran.err) == (Exit.USAGE, True), ran.err
+    assert not vcoin.backend.asked

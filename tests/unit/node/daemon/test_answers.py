@@ -98,3 +98,12 @@ async def test_result_of_a_reading_is_a_line_for_each_text(answers: Answers, tmp
 async def test_texts_to_read_are_counted(answers: Answers) -> None:
     (count,) = await answers.count_reading(MODEL, [SAID], [])
     assert count > len(encode(SAID))
+
+
+async def test_stop_string_is_told_neither_in_frames_nor_as_a_whole(answers: Answers, tmp_path: Path) -> None:
+    ids, stops = encode(SAID), ("never", "fox \N{GRINNING FACE}")
+    told = [await answers.add_frame(MODEL, JOB, seq, (token,), stops) for seq, token in enumerate(ids)]
+    assert "".join(told) == answers.streamed(JOB) == "the quick brown "
+    (tmp_path / "results" / f"{JOB.hex()}.json").write_text(json.dumps({"output_token_ids": ids}))
+    assert await answers.text(MODEL, JOB, stops) == "the quick brown "
+    assert await answers.text(MODEL, JOB) == SAID

@@ -1,13 +1,17 @@
-"""The memory that a request signs, also for a manifest whose numbers lie."""
+"""The input and the memory that a request signs, also for a manifest whose numbers lie."""
 
 import dataclasses
+import json
+from typing import Any
 
 import pytest
 
+from node.api.asks import job_ask
 from node.api.faults import Fault
-from node.daemon.asking import signed_memory
+from node.daemon.asking import input_of, signed_memory
 from protocol.params import MAX_MEMORY_CEILING
 from protocol.stages.blob import ModelFile
+from protocol.stages.token_rules import TokenRules, rules_of
 from protocol.wire.ids import cid_of
 from tests.simulation.scene import CLASS, MANIFEST
 
@@ -26,3 +30,38 @@ def test_manifest_of_more_than_any_request_may_allow_is_refused_in_one_sentence(
     with pytest.raises(Fault, match=str(MAX_MEMORY_CEILING)) as refused:
         signed_memory(liar, 0xFFFFFFFF, 100)
     assert (refused.value.code, refused.value.hint) == ("bad_model", "vcoin model list")
+
+
+CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def test_order_without_rules_has_the_input_that_every_version_reads() -> None:
+    off = {"stop": [], "top_p_ppm": 10**6, "top_k": 0, "presence_milli": 0, "frequency_milli": 0}
+    ask = job_ask(CHAT | off)
+    plain = json.loads(input_of(ask))
+    assert (plain.keys(), plain["v"], ask.is_ruled) == ({"v", "salt", "messages"}, 1, False)
+
+
+def test_rules_and_texts_are_in_an_input_of_version_2() -> None:
+    ask = job_ask(CHAT | {"stop": ["a", "b"], "seed": 0, "top_k": 5})
+    written = input_of(ask)
+    plain = json.loads(written)
+    assert (plain.keys(), plain["v"]) == ({"v", "salt", "messages", "rules"}, 2)
+    assert rules_of(written) == ask.rules == TokenRules(("a", "b"), seed=0, top_k=5)
+    text = json.loads(input_of(job_ask({"model": "m", "prompt": "Once"})))
+    assert (text["v"], text["prompt"], text["rules"]) == (2, "Once", {})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"stop": 5}, {"seed": True}, {"top_p_ppm": 0}, {"top_k": -1}, {"presence_milli": 1.5}, {"prompt": "x"}],
+)
+def test_rule_out_of_bounds_is_refused_by_its_name(wrong: dict[str, Any]) -> None:
+    with pytest.raises(Fault) as refused:
+        job_ask(CHAT | wrong)
+    assert (next(iter(wrong)) if "prompt" not in wrong else "messages") in refused.value.message
+
+
+def test_texts_that_are_only_read_have_no_rules() -> None:
+    with pytest.raises(Fault, match="unknown field 'stop'"):
+        job_ask({"kind": "embed", "model": "m", "texts": ["a"], "stop": ["x"]})

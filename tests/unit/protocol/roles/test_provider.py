@@ -16,7 +16,7 @@ from protocol.events import (
     MessageSigned,
 )
 from protocol.job import Stage
-from protocol.params import VCN, WITHDRAW_WITHIN_MS
+from protocol.params import MAX_TEMPERATURE_MILLI, VCN, WITHDRAW_WITHIN_MS
 from protocol.stages.assignment import (
     CHECK_ORDERED,
     UNCALIBRATED_ACCEPTED,
@@ -33,6 +33,7 @@ from protocol.stages.assignment import (
 from protocol.stages.execution import Outcome, failed
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import CLASSIFY, EMBED
+from protocol.stages.token_rules import has_rules, milli_of, signed_temperature
 from protocol.wire.ids import TimestampMs
 from tests.simulation.scene import DOMAIN
 from tests.support.scenes.offers import NOW
@@ -87,6 +88,7 @@ def test_an_offer_that_this_node_never_signed_is_a_bad_signature():
         {"offer_hash": bytes(32)},
         {"deadline": NOW // 1_000 + 10_000},
         {"temperature": 2_001},
+        {"temperature": signed_temperature(2_001, ruled=True)},
         {"flags": kind_flags(EMBED)},
     ],
     ids=lambda changes: next(iter(changes)),
@@ -110,6 +112,27 @@ def test_a_kind_that_only_reads_has_no_temperature():
     deal = Deal(kind=EMBED)
     deal.lane()
     assert refusal(deal.send(deal.order(flags=kind_flags(EMBED), temperature=1))) is RefuseCode.DETAILS
+
+
+def test_an_order_with_rules_is_run_with_the_word_for_them():
+    deal = Deal()
+    deal.lane()
+    order = deal.order(temperature=signed_temperature(800, ruled=True))
+    deal.send(order)
+    _, run = accept(deal.machine, order)
+    assert (has_rules(run.spec.temperature), milli_of(run.spec.temperature)) == (True, 800)
+
+
+def test_a_kind_that_only_reads_has_no_rules():
+    deal = Deal(kind=EMBED)
+    deal.lane()
+    order = deal.order(flags=kind_flags(EMBED), temperature=signed_temperature(0, ruled=True))
+    assert refusal(deal.send(order)) is RefuseCode.DETAILS
+
+
+def test_a_node_of_an_earlier_version_finds_the_temperature_of_rules_too_high():
+    """It knows no bit, and refuses a number above its highest by the details, so that another node is asked."""
+    assert min(signed_temperature(milli, ruled=True) for milli in (0, 1, 2_000)) > MAX_TEMPERATURE_MILLI
 
 
 def test_a_kind_without_constants_is_refused_unless_its_client_takes_that():

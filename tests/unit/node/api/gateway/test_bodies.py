@@ -6,9 +6,16 @@ from typing import Any
 
 import pytest
 
-from node.api.gateway.bodies import DEFAULT_TEMPERATURE_MILLI, chat_body, embeddings_body
+from node.api.gateway.bodies import (
+    DEFAULT_TEMPERATURE_MILLI,
+    DEFAULT_TEXT_TOKENS,
+    chat_body,
+    embeddings_body,
+    text_body,
+)
 from node.api.gateway.refusals import GatewayRefusal
 from protocol.params import MAX_INPUT_BYTES
+from protocol.stages.token_rules import NO_RULES, TokenRules
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 # As the `openai` package gives back an answer, to be sent again as part of the chat.
@@ -25,14 +32,20 @@ def refused(plain: dict[str, Any], read: Any = chat_body) -> GatewayRefusal:
 @pytest.mark.parametrize(
     ("changes", "param"),
     [
-        ({"stop": ["\n"]}, "stop"),
-        ({"stop": "."}, "stop"),
-        ({"seed": 0}, "seed"),
-        ({"top_p": 0.9}, "top_p"),
+        ({"stop": ["\n"] * 5}, "stop"),
+        ({"stop": ["."] * 10**6}, "stop"),
+        ({"stop": ""}, "stop"),
+        ({"stop": "€" * 22}, "stop"),
+        ({"stop": "\ufffd"}, "stop"),
+        ({"stop": [7]}, "stop"),
+        ({"seed": 2**63}, "seed"),
+        ({"seed": 0.5}, "seed"),
+        ({"top_p": 1.1}, "top_p"),
         ({"top_p": True}, "top_p"),
-        ({"top_k": 40}, "top_k"),
-        ({"presence_penalty": 0.5}, "presence_penalty"),
-        ({"frequency_penalty": -1}, "frequency_penalty"),
+        ({"top_p": float("nan")}, "top_p"),
+        ({"top_k": 1025}, "top_k"),
+        ({"presence_penalty": 2.5}, "presence_penalty"),
+        ({"frequency_penalty": "much"}, "frequency_penalty"),
         ({"logit_bias": {"50256": -100}}, "logit_bias"),
         ({"logprobs": True}, "logprobs"),
         ({"top_logprobs": 5}, "top_logprobs"),
@@ -85,6 +98,7 @@ def test_values_that_mean_off_are_accepted() -> None:
         "stop": None,
         "seed": None,
         "top_p": 1.0,
+        "top_k": -1,
         "presence_penalty": 0,
         "frequency_penalty": 0.0,
         "logit_bias": {},
@@ -101,6 +115,57 @@ def test_values_that_mean_off_are_accepted() -> None:
         "stream_options": None,
     }
     assert chat_body(CHAT | off) == chat_body(CHAT)
+    assert chat_body(CHAT | off | {"stop": []}).ask.rules == NO_RULES
+    assert not chat_body(CHAT | off).ask.is_ruled
+
+
+def test_rules_are_taken_over_in_whole_numbers() -> None:
+    rules = {
+        "stop": "END",
+        "seed": -5,
+        "top_p": 0.95,
+        "top_k": 40,
+        "presence_penalty": -0.25,
+        "frequency_penalty": 1,
+    }
+    ask = chat_body(CHAT | rules).ask
+    assert ask.rules == TokenRules(("END",), -5, 950_000, 40, -250, 1_000)
+    assert ask.is_ruled
+    assert chat_body(CHAT | {"stop": ["a", "b"], "top_p": 0}).ask.rules == TokenRules(("a", "b"), top_p_ppm=1)
+
+
+TEXT: dict[str, Any] = {"model": "m", "prompt": "Once upon a time"}
+
+
+def test_text_is_taken_over_as_it_stands() -> None:
+    body = text_body(TEXT | {"n": 2, "stream": True, "logprobs": None, "echo": False, "best_of": 1, "seed": 3})
+    assert (body.ask.prompt, body.ask.messages, body.ask.max_new_tokens) == (TEXT["prompt"], (), DEFAULT_TEXT_TOKENS)
+    assert (body.choices, body.is_streamed, body.ask.rules, body.ask.is_ruled) == (2, True, TokenRules(seed=3), True)
+    assert text_body(TEXT | {"prompt": ["one"]}).ask.prompt == "one"
+    assert text_body(TEXT).ask.is_ruled
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": " \n"}, "prompt"),
+        ({"prompt": None}, "prompt"),
+        ({"prompt": ["one", "two"]}, "prompt"),
+        ({"prompt": [1, 2]}, "prompt"),
+        ({"prompt": "x" * (MAX_INPUT_BYTES // 2 + 1)}, "prompt"),
+        ({"echo": True}, "echo"),
+        ({"logprobs": 0}, "logprobs"),
+        ({"suffix": "end"}, "suffix"),
+        ({"best_of": 3}, "best_of"),
+        ({"messages": []}, "messages"),
+        ({"tools": []}, "tools"),
+        ({"stop": ["x"] * 5}, "stop"),
+    ],
+)
+def test_text_body_is_checked(changes: dict[str, Any], param: str) -> None:
+    found = refused(TEXT | changes, text_body)
+    assert (found.status, found.param) == (400, param)
 
 
 def test_defaults_are_those_of_the_interface() -> None:

@@ -53,6 +53,30 @@ async def test_stream(answering: Gateway) -> None:
     assert usage.model_extra["cost_vcn"] == "0.02"
 
 
+async def test_completion_of_a_text_whole_and_as_a_stream(answering: Gateway) -> None:
+    asked: dict[str, Any] = {"model": SMOL.name, "prompt": "The sky is blue because", "max_tokens": 64}
+
+    def read() -> tuple[Any, list[Any]]:
+        with client_of(answering) as client:
+            whole = client.completions.create(**asked, n=2, seed=5, stop=["END"], presence_penalty=0.5)
+            stream = client.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+            return whole, list(stream)
+
+    whole, chunks = await in_thread(read)
+    assert whole.object == "text_completion"
+    assert [(choice.text, choice.finish_reason) for choice in whole.choices] == [("".join(WORDS), "stop")] * 2
+    assert whole.usage.completion_tokens == 2 * len(WORDS)
+    assert "".join(chunk.choices[0].text for chunk in chunks[:-1]) == "".join(WORDS)
+    assert (chunks[-2].choices[0].finish_reason, chunks[-1].usage.model_extra["cost_vcn"]) == ("stop", "0.02")
+    assert all(chunk.id.startswith("cmpl-") and chunk.object == "text_completion" for chunk in chunks)
+    first, second, streamed = answering.backend.asked
+    assert first.prompt == second.prompt == streamed.prompt == asked["prompt"]
+    assert [(each.rules.stop, each.rules.presence_milli) for each in (first, second)] == [(("END",), 500)] * 2
+    assert 5 in (first.rules.seed, second.rules.seed)
+    assert first.rules.seed != second.rules.seed, "choices of one seed would all be the same"
+    assert not streamed.rules.plain
+
+
 async def test_asynchronous_chat_and_stream(answering: Gateway) -> None:
     async def talk() -> tuple[str | None, str]:
         async with openai.AsyncOpenAI(api_key=answering.shown, base_url=answering.url, max_retries=0) as client:
@@ -98,7 +122,8 @@ async def test_models(answering: Gateway) -> None:
     ("changes", "error", "words"),
     [
         ({"model": "gpt-4"}, openai.NotFoundError, "unknown model 'gpt-4'"),
-        ({"seed": 1}, openai.BadRequestError, "seed: jobs of this network do not support it"),
+        ({"logprobs": True}, openai.BadRequestError, "logprobs: jobs of this network do not support it"),
+        ({"stop": ["x"] * 5}, openai.BadRequestError, "stop: expected at most 4 texts"),
         (
             {"messages": [{"role": "user", "content": "x" * 9 * 2**20}]},
             openai.APIStatusError,

@@ -224,11 +224,6 @@ async def test_nodes_bug_is_500_without_its_words(gateway: Gateway, monkeypatch:
 
 
 # --- bodies and addresses -----------------------------------------------------------------------------------------
-async def test_raw_prompts_are_refused_with_the_way_out(gateway: Gateway) -> None:
-    answer = await gateway.post("/completions", {"model": SMOL.name, "prompt": "Once"})
-    assert (answer.status_code, "/v1/chat/completions" in error_of(answer)["message"]) == (404, True)
-
-
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -246,8 +241,8 @@ async def test_address_that_is_not_there_has_openais_form(
 
 
 async def test_field_is_named_in_the_error(gateway: Gateway) -> None:
-    answer = await gateway.chat(seed=7)
-    assert (answer.status_code, error_of(answer)["param"]) == (400, "seed")
+    answer = await gateway.chat(logit_bias={"7": 1})
+    assert (answer.status_code, error_of(answer)["param"]) == (400, "logit_bias")
     assert not gateway.backend.asked
 
 
