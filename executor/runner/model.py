@@ -148,7 +148,7 @@ class Model:
         for number, (prompt, length, chooser) in enumerate(zip(prompts, lengths, choosers, strict=True)):
             batch.join(number, prompt, length, chooser)
         while batch.is_reading:
-            batch.read(self.prompts.context)
+            batch.read(max(map(len, prompts)))
         while batch.is_writing:
             yield from batch.choose()
             batch.advance()
