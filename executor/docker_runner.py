@@ -125,7 +125,7 @@ class DockerRunner:
             if checked is None:
                 watch.wait()
                 async with self._slot(is_check=True):
-                    await self._scheduler.make_room(effect.spec)
+                    await self._scheduler.make_room(check)
                     watch.begin()
                     checked = await self._calls.to_the_end(check.run, check.stop)
         found, problem = checked
@@ -176,7 +176,7 @@ class DockerRunner:
 
         watch.wait()
         async with self._slot():
-            await self._scheduler.make_room(run.spec)
+            await self._scheduler.make_room(run)
             watch.begin()
             generation = await self._calls.quick(lambda: Generation(self._context, run))
             result, fingerprint = await self._calls.to_the_end(lambda: generation.run(pass_on), generation.stop)

@@ -31,7 +31,7 @@ def runtime(folder: Path = RUNNER) -> str:
     total = hashlib.sha256()
     for path in _sources(folder):
         data = path.read_bytes()
-        total.update(f"{path.name}\0{len(data)}\0".encode())
+        total.update(f"{path.relative_to(folder)}\0{len(data)}\0".encode())
         total.update(data)
     return total.hexdigest()
 
@@ -61,7 +61,7 @@ def build(host: str = DEFAULT_HOST, log: IO[bytes] | int = subprocess.DEVNULL) -
     if not _exists(BASE, host):
         _import_base(host, log)
     command = ["docker", "build", "--pull=false", "--build-arg", f"BASE={BASE}", "--tag", name]
-    command += ["--build-arg", f"VCOIN_RUNTIME={runtime()}", *_certificates(), str(RUNNER)]
+    command += ["--build-arg", f"VCOIN_RUNTIME={runtime()}", *certificates(), str(RUNNER)]
     _run(command, host, log)
     return name
 
@@ -69,7 +69,7 @@ def build(host: str = DEFAULT_HOST, log: IO[bytes] | int = subprocess.DEVNULL) -
 def _sources(folder: Path) -> Iterator[Path]:
     yield folder / "Dockerfile"
     yield folder / "requirements.lock"
-    yield from sorted(folder.glob("*.py"))
+    yield from sorted(folder.rglob("*.py"))
 
 
 def _exists(name: str, host: str) -> bool:
@@ -100,7 +100,7 @@ def _import_base(host: str, log: IO[bytes] | int) -> None:
         raise ExecutorError(f"mmdebstrap failed with {debian.returncode}", transient=True)
 
 
-def _certificates() -> list[str]:
+def certificates() -> list[str]:
     """Give the build the certificates that this machine trusts, such as a proxy's."""
     path = Path(os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt")
     return ["--secret", f"id=ca,src={path}"] if path.is_file() else []

@@ -322,13 +322,13 @@ def test_a_decision_says_why_what_it_costs_and_where_its_code_is() -> None:
 
 
 def test_the_index_lists_every_decision() -> None:
-    index = (REPOSITORY / "ARCHITECTURE.md").read_text()
+    index = (REPOSITORY / "docs/decisions.md").read_text()
     lines = (
-        f"  - [{title}]({name_of(page)}#{anchor})"
+        f"  - [{title}](decisions/{page.name}#{anchor})"
         for page in decisions()
         for title, anchor in zip(decisions()[page], anchors(page)[1:], strict=True)
     )
-    assert_none([line for line in lines if line not in index], "put these lines into the index of ARCHITECTURE.md")
+    assert_none([line for line in lines if line not in index], "put these lines into docs/decisions.md")
 
 
 def test_documents_stay_short() -> None:

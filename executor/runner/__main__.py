@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .events import emit
 from .job import EXIT_INTERNAL, EXIT_RESUMABLE, OUTPUT, BadSpec, Job, Refused, Work, canonical, read_job, write
@@ -46,25 +46,53 @@ def main() -> int:
 
 
 def _dispatch(job: Job) -> dict[str, object]:
-    # Imported late: a bad spec should not wait for torch.
+    # Imported late: a bad spec should not wait for an engine, nor llama.cpp for torch.
     if job.kind == "convert":
         from . import convert
 
         return convert.run(job)
     if job.kind not in ("generate", "serve", "embed", "classify", "check", "calibrate", "noise"):
         raise BadSpec("bad_kind", f"this runner does not know the kind {job.kind[:32]}")
-    from . import calibrate, generate, model, noise, rules, serve
+    from . import generate, rules, serve, works
 
     dtype, _ = generate.dtype_of(job)
     if job.kind != "serve":
         # Asked before anything is loaded.
         generate.chooser_of(job, rules.ChoiceRules())
-    work = serve.WORKS.get((job.kind, _of(job)))
-    loaded = model.load(Path(os.environ["MODEL_PATH"]), dtype)
-    if work is not None:
+    of = _of(job)
+    name, loaded = _load(job, dtype)
+    kinds = works.WORKS[name]
+    if job.kind == "serve":
+        return serve.run(job, loaded, kinds)
+    if job.kind == "generate":
+        return generate.run(job, loaded)
+    if work := kinds.get((job.kind, of)):
         return _to_its_end(work(job, loaded))
-    kinds = {"generate": generate.run, "serve": serve.run, "calibrate": calibrate.run, "noise": noise.run}
-    return kinds[job.kind](job, loaded)
+    from . import calibrate, noise
+
+    return {"calibrate": calibrate.run, "noise": noise.run}[job.kind](job, loaded)
+
+
+def _load(job: Job, dtype: str) -> tuple[str, Any]:
+    """Load the model with the engine that the task names. Returns: the engine that it is, and the model.
+
+    Where llama.cpp cannot run the model, torch does; a container that serves says so, for its node has one of torch.
+    """
+    from .engine import LLAMA, TORCH, Unfit
+
+    path = Path(os.environ["MODEL_PATH"])
+    if job.params.get("engine", TORCH) == LLAMA:
+        from .llama import engine
+
+        try:
+            return LLAMA, engine.load(path, dtype)
+        except Unfit as error:
+            if job.kind == "serve":
+                raise BadSpec("unfit_engine", str(error)) from error
+            print(f"{LLAMA} is left out: {error}"[:1000], file=sys.stderr, flush=True)
+    from . import model
+
+    return TORCH, model.load(path, dtype)
 
 
 def _to_its_end(work: Work) -> dict[str, object]:

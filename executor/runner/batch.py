@@ -1,4 +1,4 @@
-"""Answers that a model writes side by side. Each joins and leaves at any token; prompts are read in pieces.
+"""Answers that torch writes side by side. Each joins and leaves at any token; prompts are read in pieces.
 
 A step costs little more for many answers than for one. Keys and values of all answers end at the same column, and a
 shorter one is filled up on the left with what no token sees.
@@ -7,26 +7,17 @@ shorter one is filled up on the left with what no token sees.
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.nn.functional import pad
 
-from .decoding import side_by_side
-from .fingerprint import Floats
+from .engine import Written
 from .gumbel import Chooser
 from .head import Head
 
 TRIM_COLUMNS = 64
 """So many columns that no answer sees are kept before they are cut off: cutting copies all of the others."""
-
-
-class Written(NamedTuple):
-    """A token of the answer with this number, and the state that chose it. A stop token is told, too."""
-
-    number: int
-    token: int
-    state: Floats
 
 
 @dataclass(slots=True)
@@ -53,8 +44,8 @@ class _Row:
 
 
 @dataclass
-class AnswerBatch:
-    """The answers that are under way. A stop token ends one, as its length does."""
+class TorchBatch:
+    """See AnswerBatch. A stop token ends one, as its length does."""
 
     net: Any
     head: Head
@@ -182,3 +173,16 @@ class AnswerBatch:
         self._seen = self._seen[:, unseen:]
         for layer in layers:
             layer.keys, layer.values = (each[:, :, unseen:].contiguous() for each in (layer.keys, layer.values))
+
+
+def side_by_side(caches: Sequence[Any], joined: Any) -> Any:
+    """Keys and values of several texts as those of one batch, filled up on the left with zeros."""
+    width = max(each.get_seq_length() for each in caches)
+    for place in range(len(caches[0].layers)):
+        layers = [each.layers[place] for each in caches]
+        keys, values = (
+            torch.cat([pad(part, (0, 0, width - part.shape[2], 0)) for part in parts])
+            for parts in ([layer.keys for layer in layers], [layer.values for layer in layers])
+        )
+        joined.update(keys, values, place)
+    return joined

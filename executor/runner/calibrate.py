@@ -3,12 +3,13 @@
 What a model's constants are made from. Each segment of segments.json says who answers which prompts: `honest`, or what
 substitutes.py and forgeries.py know. This container checks all that they say with the model as it is; distances.json
 has a list of rows for each segment. `worker_dtype` is the number format that they compute in, which may be that of
-another class than the check's.
+another class than the check's; `writer`, if given, the engine of honest answers.
 """
 
 import hashlib
 import os
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,16 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from .decoding import Answer
+from .decoding import Answer, Growing
+from .engine import LLAMA, AnswerEngine, Trace, Unfit
 from .events import emit
 from .fingerprint import Floats, distances, encode_check, encode_proof, in_ppm, projection, whiten
 from .forgeries import AFTERWARDS, CHOICES, EARLY
 from .generate import dtype_of, read_act_w
 from .gumbel import MAX_TEMPERATURE_MILLI, Chooser
 from .job import INPUT, BadInput, BadSpec, Job, canonical, read_object, write
-from .model import DTYPES, Model, Trace, load
+from .llama import engine as llama
+from .model import DTYPES, Model, load
 from .substitutes import WEIGHTS, RoundedCache
 
 HONEST, CUT_PROMPT, KV_8BIT, FORCED_EOS = "honest", "cut_prompt", "kv_8bit", "forced_eos"
@@ -33,6 +36,7 @@ MAX_RUNS = 10_000
 MAX_NEW_TOKENS = 4096
 MAX_BATCH = 256
 MAX_THREADS = 64
+BATCH_OF_WRITER = 16
 WHOLE = "whole"
 
 
@@ -51,7 +55,7 @@ class Segment:
 def run(job: Job, model: Model) -> dict[str, object]:
     """Returns how long both halves took; raises Refused."""
     max_new, lengths = job.number("max_new_tokens", 1, MAX_NEW_TOKENS), _lengths(job)
-    segments = _segments(job, model, max_new)
+    segments, writer = _segments(job, model, max_new), _writer(job)
     emit("ready")
     act_w = read_act_w(model.hidden) if (INPUT / "act_w.bin").exists() else None
     found: list[list[dict[str, object]]] = []
@@ -61,7 +65,10 @@ def run(job: Job, model: Model) -> dict[str, object]:
         started = time.monotonic()
         worker = _worker(job, model, segment)
         torch.set_num_threads(segment.threads)
-        answers = _generate(worker, segment, max_new, progress)
+        if writer and segment.variant == HONEST:
+            answers = _written(writer, segment, max_new, progress)
+        else:
+            answers = _generate(worker, segment, max_new, progress)
         generated = time.monotonic()
         if act_w is None:
             act_w = _whitening(answers)
@@ -101,7 +108,7 @@ def _segments(job: Job, model: Model, max_new: int) -> list[Segment]:
     given = read_object("segments.json")
     try:
         questions = {
-            int(number): model.prompt_ids([{"role": "user", "content": text}], max_new)
+            int(number): model.prompts.prompt_ids([{"role": "user", "content": text}], max_new)
             for number, text in given["prompts"].items()
         }
         segments = [_segment(job, each, questions) for each in given["segments"]]
@@ -141,6 +148,37 @@ def _worker(job: Job, honest: Model, segment: Segment) -> Model:
     if segment.variant in WEIGHTS:
         WEIGHTS[segment.variant](model)
     return model
+
+
+def _writer(job: Job) -> AnswerEngine | None:
+    """The engine that gives honest answers, if it is another one than the check's. Raises BadSpec, BadInput."""
+    if job.text("writer", ("", LLAMA)) != LLAMA:
+        return None
+    try:
+        return llama.load(Path(os.environ["MODEL_PATH"]), job.text("worker_dtype", tuple(DTYPES)))
+    except Unfit as error:
+        raise BadInput("bad_model", f"{LLAMA} cannot answer: {error}") from error
+
+
+def _written(engine: AnswerEngine, segment: Segment, max_new: int, progress: Progress) -> list[Answer]:
+    """Answers of an engine that is not the check's, so many side by side."""
+    found = {place: Growing() for place in range(len(segment.numbers))}
+    batch, left, under_way = engine.batch(), deque(found), set[int]()
+    while left or under_way:
+        while left and len(under_way) < min(segment.batch, BATCH_OF_WRITER):
+            place = left.popleft()
+            under_way.add(place)
+            batch.join(place, segment.questions[place], max_new, segment.choosers[place])
+        if batch.is_reading:
+            batch.read(max_new)
+        for place, token, state in batch.choose():
+            is_stop = token in engine.eos_ids
+            found[place].add(token, state, is_stop=is_stop)
+            if is_stop or len(found[place].ids) == max_new:
+                under_way.discard(place)
+                progress.more(1)
+        batch.advance()
+    return [each.answer(engine.hidden) for each in found.values()]
 
 
 def _generate(model: Model, segment: Segment, max_new: int, progress: Progress) -> list[Answer]:

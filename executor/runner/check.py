@@ -6,17 +6,18 @@ It leaves check.bin. What checks the other kinds stands beside what runs them.
 from collections.abc import Iterator
 from typing import Any
 
+from .engine import AnswerEngine
 from .fingerprint import encode_check, projection, whiten
 from .generate import MAX_NEW_TOKENS, chooser_of, dtype_of, read_act_w, read_input
 from .job import BadInput, Job, Read, Work
-from .model import Model, ids_sha256
+from .prompts import ids_sha256
 from .stops import StopSearch
 
 SEARCHED_AT_ONCE = 256
 """Tokens whose text is searched while others wait: some 20 ms."""
 
 
-def work(job: Job, model: Model) -> Work:
+def work(job: Job, model: AnswerEngine) -> Work:
     """Seed and temperature are those of the spec, rules those of the input; the answer has no say in them.
 
     Raises BadInput, with code bad_result or prompt_mismatch where the answer itself is at fault: it then deserves no
@@ -43,14 +44,14 @@ def work(job: Job, model: Model) -> Work:
     output, stopped = _answer(result, model, max_new, may_stop=bool(asked.rules.stops))
     yield Read(len(prompt), len(output))
     if asked.rules.stops:
-        yield from _require_end(output, StopSearch(asked.rules.stops, model.text_of), result["finish"])
+        yield from _require_end(output, StopSearch(asked.rules.stops, model.prompts.text_of), result["finish"])
     trace = yield from model.tracing(prompt, output, chooser_of(job, asked.rules, output))
     whitened = whiten(trace.states, read_act_w(model.hidden))
     margins = trace.of_first(len(output), stopped)
     job.write("check.bin", encode_check(whitened, projection(job.id, model.hidden), margins))
 
 
-def _answer(result: dict[str, Any], model: Model, max_new: int, *, may_stop: bool) -> tuple[list[int], bool]:
+def _answer(result: dict[str, Any], model: AnswerEngine, max_new: int, *, may_stop: bool) -> tuple[list[int], bool]:
     """The tokens of an answer, and whether a stop token came after them."""
     ids, finish = result.get("output_token_ids"), result.get("finish")
     if not isinstance(ids, list) or len(ids) > max_new:

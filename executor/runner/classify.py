@@ -5,11 +5,12 @@ first token of the answer: one pass gives all labels. So no two labels may begin
 tokens of a label would need a pass for each label, and would prefer short ones.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .fingerprint import Doubles, Floats, NotFinite
 from .job import BadInput, Job, Read, Work, canonical
-from .model import Model
 from .texts import (
     BATCH_TEXTS,
     SCALE,
@@ -23,6 +24,9 @@ from .texts import (
     require_paid,
 )
 
+if TYPE_CHECKING:
+    from .model import Model
+
 MAX_LABELS = 64
 MAX_LABEL_CHARS = 128
 MAX_LOGIT = 10**12
@@ -30,7 +34,7 @@ MAX_LOGIT = 10**12
 QUESTION = "Which one of these labels fits the text best: {labels}? Answer with the label alone.\n\nText: {text}"
 
 
-def work(job: Job, model: Model) -> Work:
+def work(job: Job, model: "Model") -> Work:
     """Raises Refused."""
     asked = read_labelled(job)
     prompts, labels = prompts_of(asked, model), label_ids(asked, model)
@@ -44,7 +48,7 @@ def work(job: Job, model: Model) -> Work:
     job.write("proof.bin", proof)
 
 
-def check(job: Job, model: Model) -> Work:
+def check(job: Job, model: "Model") -> Work:
     """One pass a text over an answer; leaves check.bin. Raises BadInput as `check.work`."""
     asked = read_labelled(job)
     prompts, labels = prompts_of(asked, model), label_ids(asked, model)
@@ -65,18 +69,18 @@ def read_labelled(job: Job) -> AskedTexts:
     return asked
 
 
-def prompts_of(asked: AskedTexts, model: Model) -> list[list[int]]:
+def prompts_of(asked: AskedTexts, model: "Model") -> list[list[int]]:
     """The question about each text, as token ids, with room for a token of the answer. Raises BadInput."""
     labels = ", ".join(asked.labels)
     return [
-        model.prompt_ids([{"role": "user", "content": QUESTION.format(labels=labels, text=text)}], 1)
+        model.prompts.prompt_ids([{"role": "user", "content": QUESTION.format(labels=labels, text=text)}], 1)
         for text in asked.texts
     ]
 
 
-def label_ids(asked: AskedTexts, model: Model) -> list[int]:
+def label_ids(asked: AskedTexts, model: "Model") -> list[int]:
     """The first token of every label. Raises BadInput where two begin alike."""
-    ids = [model.text_ids(label, special=False)[0] for label in asked.labels]
+    ids = [model.prompts.text_ids(label, special=False)[0] for label in asked.labels]
     first: dict[int, str] = {}
     for label, token in zip(asked.labels, ids, strict=True):
         if token in first:
@@ -105,5 +109,5 @@ def differences(ours: Doubles, theirs: Doubles) -> Doubles:
     return np.stack([np.sqrt(np.square(off).mean(axis=1)), leads], axis=1)
 
 
-def _claims(job: Job, model: Model, asked: AskedTexts, prompts: list[list[int]]) -> dict[str, object]:
+def _claims(job: Job, model: "Model", asked: AskedTexts, prompts: list[list[int]]) -> dict[str, object]:
     return {**claims(job, model, asked, prompts), "labels": asked.labels}

@@ -1,12 +1,8 @@
 """Answers while a worker writes them, alone or side by side with others."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import torch
-from torch.nn.functional import pad
 
 from .fingerprint import Floats
 from .stops import StopSearch
@@ -56,16 +52,3 @@ class Growing:
         """What was written; `hidden` is the size of a state, also of an answer without tokens."""
         states = np.array(self.states, np.float32).reshape(len(self.ids), hidden)
         return Answer(self.ids, states, self.stopped, self.cut)
-
-
-def side_by_side(caches: Sequence[Any], joined: Any) -> Any:
-    """Keys and values of several texts as those of one batch, filled up on the left with zeros."""
-    width = max(each.get_seq_length() for each in caches)
-    for place in range(len(caches[0].layers)):
-        layers = [each.layers[place] for each in caches]
-        keys, values = (
-            torch.cat([pad(part, (0, 0, width - part.shape[2], 0)) for part in parts])
-            for parts in ([layer.keys for layer in layers], [layer.values for layer in layers])
-        )
-        joined.update(keys, values, place)
-    return joined

@@ -4,11 +4,12 @@ The states are those after the final norm. The vector is brought to length one a
 millionths, which change it by less than a hundredth of the noise between two ways to compute it.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .fingerprint import Doubles, Floats, NotFinite
 from .job import Job, Read, Work, canonical
-from .model import Model
 from .texts import (
     BATCH_TEXTS,
     SCALE,
@@ -21,11 +22,14 @@ from .texts import (
     require_paid,
 )
 
+if TYPE_CHECKING:
+    from .model import Model
 
-def work(job: Job, model: Model) -> Work:
+
+def work(job: Job, model: "Model") -> Work:
     """Raises Refused."""
     asked = read_asked(job, 0)
-    prompts = [model.text_ids(text) for text in asked.texts]
+    prompts = [model.prompts.text_ids(text) for text in asked.texts]
     require_paid(job, prompts, model.hidden)
     model.require_memory(max(map(len, prompts)), job.memory_bytes)
     said = claims(job, model, asked, prompts)
@@ -36,10 +40,10 @@ def work(job: Job, model: Model) -> Work:
     job.write("proof.bin", proof)
 
 
-def check(job: Job, model: Model) -> Work:
+def check(job: Job, model: "Model") -> Work:
     """One pass a text over an answer; leaves check.bin. Raises BadInput as `check.work`."""
     asked = read_asked(job, 0)
-    prompts = [model.text_ids(text) for text in asked.texts]
+    prompts = [model.prompts.text_ids(text) for text in asked.texts]
     require_paid(job, prompts, model.hidden)
     result = read_result(job, claims(job, model, asked, prompts))
     theirs = read_numbers(result, "embeddings", len(prompts), model.hidden, SCALE)

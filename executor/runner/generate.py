@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from .decoding import Answer, Growing
+from .engine import AnswerEngine, AnswerSize
 from .events import TokenStream, emit
 from .fingerprint import Floats, encode_proof, projection, whiten
 from .gumbel import MAX_TEMPERATURE_MILLI, Chooser
 from .job import INPUT, BadInput, BadSpec, Job, canonical, is_text
-from .model import Model, ids_sha256
+from .prompts import ids_sha256
 from .ruled import RuledChooser
 from .rules import ChoiceRules, read_rules
 from .stops import StopSearch
@@ -39,11 +40,11 @@ class AskedInput:
     prompt: str | None
     rules: ChoiceRules
 
-    def prompt_ids(self, model: Model, max_new_tokens: int) -> list[int]:
+    def prompt_ids(self, model: AnswerEngine, max_new_tokens: int) -> list[int]:
         """The tokens that the answer follows. Raises BadInput."""
         if self.prompt is None:
-            return model.prompt_ids(self.messages, max_new_tokens)
-        return model.fitting(model.text_ids(self.prompt), max_new_tokens)
+            return model.prompts.prompt_ids(self.messages, max_new_tokens)
+        return model.prompts.fitting(model.prompts.text_ids(self.prompt), max_new_tokens)
 
 
 def chooser_of(job: Job, rules: ChoiceRules, written: Sequence[int] = ()) -> Chooser:
@@ -100,12 +101,17 @@ class AskedChat:
     chooser: Chooser
     stops: tuple[str, ...]
 
-    def growing(self, model: Model) -> Growing:
+    def growing(self, model: AnswerEngine) -> Growing:
         """The answer to it, before its first token."""
-        return Growing(search=StopSearch(self.stops, model.text_of) if self.stops else None)
+        return Growing(search=StopSearch(self.stops, model.prompts.text_of) if self.stops else None)
+
+    @property
+    def size(self) -> AnswerSize:
+        """Tokens of prompt and answer."""
+        return AnswerSize(len(self.prompt), self.max_new_tokens)
 
 
-def read_asked(job: Job, model: Model) -> AskedChat:
+def read_asked(job: Job, model: AnswerEngine) -> AskedChat:
     """The chat of a job and its tokens. Raises BadSpec, BadInput."""
     max_new = job.number("max_new_tokens", 1, MAX_NEW_TOKENS)
     asked = read_input(job)
@@ -117,7 +123,7 @@ def read_asked(job: Job, model: Model) -> AskedChat:
 class Desk:
     """Writes down answers of one class: result.json and proof.bin of each."""
 
-    def __init__(self, job: Job, model: Model) -> None:
+    def __init__(self, job: Job, model: AnswerEngine) -> None:
         """`job` says the class. Raises BadSpec, BadInput."""
         self._dtype, self._device_class = dtype_of(job)
         self._model = model
@@ -132,6 +138,7 @@ class Desk:
             "manifest_sha256": self._model.manifest_sha256.hex(),
             "dtype": self._dtype,
             "device_class": self._device_class,
+            "engine": self._model.build,
             "prompt_token_ids_sha256": ids_sha256(asked.prompt),
             "output_token_ids": answer.ids,
             "finish": answer.finish,
@@ -141,20 +148,24 @@ class Desk:
         asked.job.write("result.json", canonical(result))
 
 
-def run(job: Job, model: Model) -> dict[str, object]:
+def run(job: Job, model: AnswerEngine) -> dict[str, object]:
     """Returns what the run took; raises Refused."""
     desk, asked = Desk(job, model), read_asked(job, model)
     emit("ready", prompt_tokens=len(asked.prompt))
 
     started = time.monotonic()
     stream, growing = TokenStream(), asked.growing(model)
-    for _, token, state in model.decode([asked.prompt], [asked.max_new_tokens], [asked.chooser]):
-        is_stop = token in model.eos_ids
-        growing.add(token, state, is_stop=is_stop)
-        if not is_stop:
-            stream.add(token)
-        if growing.cut:
-            break
+    batch = model.batch(sum(asked.size))
+    batch.join(0, asked.prompt, asked.max_new_tokens, asked.chooser)
+    while batch.is_reading:
+        batch.read(len(asked.prompt))
+    while batch.is_writing and not growing.cut:
+        for _, token, state in batch.choose():
+            is_stop = token in model.eos_ids
+            growing.add(token, state, is_stop=is_stop)
+            if not is_stop:
+                stream.add(token)
+        batch.advance()
     stream.flush()
     took = time.monotonic() - started
 

@@ -9,24 +9,25 @@ import json
 import os
 import resource
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AutoModelForCausalLM, DynamicCache
 
 from .attention import attend_widely, attends_widely
-from .batch import AnswerBatch, Written
+from .batch import TorchBatch
 from .decoding import Answer, Growing
+from .engine import TORCH, AnswerSize, Trace, Tracer, Written
 from .fingerprint import Doubles, Floats
-from .gumbel import NEAR, Chooser
+from .gumbel import Chooser
 from .head import Head
 from .job import BadInput
 from .precision import widened
 from .product import multiply_widely
+from .prompts import PromptReader, load_tokenizer, require_room
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 PASS_TOKENS = 4096
@@ -34,84 +35,37 @@ PASS_TOKENS = 4096
 PIECES_A_PASS = 4
 """Short texts that are read in one pass take as long as so many pieces of a long one."""
 T = TypeVar("T")
-ROLES = ("system", "user", "assistant")
 STATE_BYTES = 128
 """What is held for each number of each token's state while a prompt is read, beside keys and values; measured: 57."""
 PAIR_BYTES = 12
 """What an attention that is not ours holds for each pair of tokens and each head; measured: 10."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """One pass over a finished text, in logit units, by place: how far each token lay behind the best other one (less
-    than zero: before it, as far as `NEAR`), the best stop token behind the best one (one place more, that after the
-    text), and a stop token before the token."""
-
-    states: Floats
-    margins: Doubles
-    stop_margins: Doubles
-    stop_leads: Doubles
-
-    def of_first(self, tokens: int, stopped: bool) -> Doubles:
-        """The tokens + 1 margins of check.bin, had the answer been that short: the last one is that of its end."""
-        end = self.stop_margins[tokens] if stopped else max([0.0, *self.stop_leads[:tokens]])
-        return np.append(self.margins[:tokens], end)
-
-
 class Model:
-    """One loaded model. `manifest_sha256` is its content id."""
+    """One loaded model; see AnswerEngine. `manifest_sha256` is its content id."""
 
-    def __init__(self, net: Any, tokenizer: Any, manifest: dict[str, Any], manifest_sha256: bytes) -> None:
+    build = f"{TORCH} {torch.__version__}"
+
+    def __init__(self, net: Any, prompts: PromptReader, manifest: dict[str, Any], manifest_sha256: bytes) -> None:
         self._net = net
         self._head = Head(net)
-        self._tokenizer = tokenizer
+        self.prompts = prompts
         # What the model takes by itself, before anybody's prompt.
         self.loaded_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         self.manifest_sha256 = manifest_sha256
         self.piece_tokens = 0
         """How many tokens of a finished text are read at once; 0: all of them."""
         self.eos_ids = tuple(int(i) for i in manifest["eos_ids"])
-        self.hidden, self.vocab, self.context = (int(manifest[k]) for k in ("hidden", "vocab", "context"))
-
-    def prompt_ids(self, messages: object, max_new_tokens: int) -> list[int]:
-        """The chat as token ids, with room left for the answer. Raises BadInput."""
-        if not isinstance(messages, list) or not messages or not all(_is_message(m) for m in messages):
-            raise BadInput("bad_messages", 'messages must be a list of {"role", "content"}')
-        try:
-            text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        except Exception as error:  # a template is the model's own program and may raise anything
-            raise BadInput("bad_messages", "the chat template of the model refuses these messages") from error
-        # The template has written the special tokens itself; the tokenizer would put one more in front.
-        ids = [int(i) for i in self._tokenizer(text, add_special_tokens=False)["input_ids"]]
-        return self.fitting(ids, max_new_tokens)
-
-    def fitting(self, ids: list[int], max_new_tokens: int) -> list[int]:
-        """A prompt that leaves room for its answer. Raises BadInput."""
-        limit = self.context - max_new_tokens
-        if len(ids) > limit:
-            raise BadInput(
-                "prompt_too_long",
-                f"the prompt has {len(ids)} tokens, and {limit} fit before an answer of {max_new_tokens}",
-                tokens=len(ids),
-                limit=limit,
-            )
-        return ids
+        self.hidden, self.vocab = int(manifest["hidden"]), int(manifest["vocab"])
 
     def require_memory(self, tokens: int, memory_bytes: int) -> None:
-        """Whether a prompt can be read in the memory that its client has given to the job. Raises BadInput.
+        """Whether a prompt can be read in the memory that its client has given to the job. Raises BadInput."""
+        require_room(tokens, self.loaded_bytes + self._reading_bytes(tokens), memory_bytes)
 
-        A long prompt may take as much as the model does, and many times that where attention keeps all pairs of its
-        tokens; and the end of a container that runs out of memory would be held against the node.
-        """
-        needed = self.loaded_bytes + self._reading_bytes(tokens)
-        if needed > memory_bytes:
-            more = -(-needed // 2**20)
-            raise BadInput(
-                "prompt_too_long",
-                f"to read {tokens} tokens takes {more} MiB, and this job was given {memory_bytes // 2**20}",
-                tokens=tokens,
-                memory_mib=more,
-            )
+    def has_room(self, sizes: Sequence[AnswerSize], memory_bytes: int) -> bool:
+        """Whether these answers can be written side by side."""
+        longest_prompt, longest_answer = max(size.prompt for size in sizes), max(size.answer for size in sizes)
+        return self.needed_bytes(len(sizes), longest_prompt, longest_answer) <= memory_bytes
 
     def needed_bytes(self, answers: int, longest_prompt: int, longest_answer: int) -> int:
         """Memory for so many answers side by side, with the model."""
@@ -130,23 +84,6 @@ class Model:
         heads, size = int(config.num_key_value_heads), int(config.hidden_size) // int(config.num_attention_heads)
         size = int(getattr(config, "head_dim", None) or size)
         return 2 * int(config.num_hidden_layers) * heads * size * int(self._net.dtype.itemsize)
-
-    def text_ids(self, text: str, *, special: bool = True) -> list[int]:
-        """A text as it stands, as token ids. Raises BadInput.
-
-        Args: special, with what the model's tokenizer puts around a text.
-        """
-        ids = [int(i) for i in self._tokenizer(text, add_special_tokens=special)["input_ids"]]
-        if not 1 <= len(ids) <= self.context:
-            raise BadInput(
-                "text_too_long", f"a text has {len(ids)} tokens, and 1 to {self.context} fit", tokens=len(ids)
-            )
-        return ids
-
-    def text_of(self, ids: list[int]) -> str:
-        """Tokens as text, special ones left out."""
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
 
     def read(self, prompts: list[list[int]], at_once: int) -> tuple[Floats, Floats]:
         """What `reading` finds, at one go."""
@@ -195,9 +132,9 @@ class Model:
         """The logits of some tokens, of states as `read` gives them [n, hidden]."""
         return self._head.exactly(torch.from_numpy(states), tokens)
 
-    def batch(self, cache_of: Callable[[], Any] = DynamicCache) -> AnswerBatch:
-        """Answers side by side, none yet; `cache_of` makes what keeps keys and values."""
-        return AnswerBatch(self._net, self._head, self.eos_ids, cache_of)
+    def batch(self, tokens: int = 0, cache_of: Callable[[], Any] = DynamicCache) -> TorchBatch:
+        """Answers side by side, none yet; `cache_of` makes what keeps keys and values, of as many `tokens` as come."""
+        return TorchBatch(self._net, self._head, self.eos_ids, cache_of)
 
     def decode(
         self,
@@ -207,11 +144,11 @@ class Model:
         cache_of: Callable[[], Any] = DynamicCache,
     ) -> Iterator[Written]:
         """Write an answer to each prompt, all side by side. Prompts are read one by one, as servers do it."""
-        batch = self.batch(cache_of)
+        batch = self.batch(cache_of=cache_of)
         for number, (prompt, length, chooser) in enumerate(zip(prompts, lengths, choosers, strict=True)):
             batch.join(number, prompt, length, chooser)
         while batch.is_reading:
-            batch.read(self.context)
+            batch.read(max(map(len, prompts)))
         while batch.is_writing:
             yield from batch.choose()
             batch.advance()
@@ -240,23 +177,15 @@ class Model:
 
     def tracing(self, prompt: list[int], output: list[int], chooser: Chooser) -> Generator[None, None, Trace]:
         """The same. Yields after each piece of the text, and after each block of its logits."""
-        margins, stop_margins, stop_leads = [], [], []
+        tracer = Tracer(output, self.eos_ids, chooser)
         states = yield from self._states_from(prompt + output, len(prompt) - 1)
         # In blocks, because the logits of a long answer would not fit beside the model.
-        start = 0
-        while start < len(output) + 1:
+        while (start := tracer.place) < len(output) + 1:
             at_once = min(self._head.at_once, self.piece_tokens or self._head.at_once)
-            for place, row in enumerate(self._head.logits(states[start : start + at_once]), start):
-                chosen = output[place] if place < len(output) else None
-                seen = chooser.standing(row, place, self.eos_ids, chosen)
-                stop_margins.append(seen.stop_margin)
-                if chosen is not None:
-                    margins.append(max(seen.margin, -NEAR))
-                    stop_leads.append(seen.stop_lead)
-            start += at_once
+            for row in self._head.logits(states[start : start + at_once]):
+                tracer.add(row)
             yield
-        arrays = (np.array(each) for each in (margins, stop_margins, stop_leads))
-        return Trace(states[: len(output)].float().numpy(), *arrays)
+        return tracer.trace(states[: len(output)].float().numpy())
 
     def _states_from(self, ids: list[int], first: int) -> Generator[None, None, torch.Tensor]:
         """The states of a text from one place on [n, hidden]."""
@@ -310,9 +239,10 @@ def load(path: Path, dtype: str) -> Model:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     try:
         data = (path / "manifest.json").read_bytes()
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        manifest = json.loads(data)
+        prompts = PromptReader(load_tokenizer(path), int(manifest["context"]))
         net = widened(partial(_weights, path, DTYPES[dtype]))
-        return Model(net.eval(), tokenizer, json.loads(data), hashlib.sha256(data).digest())
+        return Model(net.eval(), prompts, manifest, hashlib.sha256(data).digest())
     except (OSError, ValueError, KeyError) as error:
         raise BadInput("bad_model", f"the model cannot be loaded: {error}") from error
 
@@ -324,17 +254,3 @@ def _weights(path: Path, dtype: torch.dtype) -> Any:
     attend_widely(net)
     multiply_widely(net)
     return net
-
-
-def ids_sha256(ids: list[int]) -> str:
-    """Hash of token ids, each as a little-endian uint32."""
-    return hashlib.sha256(np.array(ids, "<u4").tobytes()).hexdigest()
-
-
-def _is_message(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and value.keys() == {"role", "content"}
-        and value["role"] in ROLES
-        and isinstance(value["content"], str)
-    )

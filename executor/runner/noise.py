@@ -42,7 +42,7 @@ def run(job: Job, model: Model) -> dict[str, object]:
 
 def readings(model: Model, texts: list[str], label_sets: list[list[str]], at_once: int) -> list[Doubles]:
     """The embeddings of texts, then their logits for each set of labels, in whole millionths."""
-    pooled, _ = model.read([model.text_ids(text) for text in texts], at_once)
+    pooled, _ = model.read([model.prompts.text_ids(text) for text in texts], at_once)
     found = [embed.in_millionths(pooled)]
     for labels in label_sets:
         asked = AskedTexts("", texts, labels)

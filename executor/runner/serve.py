@@ -5,6 +5,7 @@
 
 Said of each job is one of four words, after which its number is free: `answer`, all of its outputs are written, as
 NUMBER.result.json and so on; `error`, its own input is at fault; `later`, it must have a container of its own; `left`.
+One engine does it all: torch every kind of job, llama.cpp answers and their checks.
 Answers are written side by side. Prompts, checks and readings are read in pieces between the steps of those who write.
 """
 
@@ -14,16 +15,14 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import check, classify, embed
-from .batch import AnswerBatch
 from .decoding import Growing
+from .engine import AnswerBatch, AnswerEngine
 from .events import TokenStream, emit
 from .generate import AskedChat, Desk, read_asked
 from .job import OUTPUT, Job, Refused, Work
-from .model import Model
+from .works import Works
 
 PIECE_TOKENS = 64
 """Tokens that are read at once while an answer is written: its next token waits for them."""
@@ -32,13 +31,6 @@ STREAM_S = 0.05
 """Between two lines of tokens."""
 PROMPTS_BEFORE_WORK = 4
 """Pieces of prompts, of clients who wait, before a piece of a check."""
-WORKS: dict[tuple[str, str], Callable[[Job, Model], Work]] = {
-    ("embed", "embed"): embed.work,
-    ("classify", "classify"): classify.work,
-    ("check", "generate"): check.work,
-    ("check", "embed"): embed.check,
-    ("check", "classify"): classify.check,
-}
 
 
 @dataclass(slots=True)
@@ -54,11 +46,11 @@ class Answering:
 class Service:
     """The jobs that are in this container."""
 
-    def __init__(self, job: Job, model: Model) -> None:
+    def __init__(self, job: Job, model: AnswerEngine, works: Works) -> None:
         """`job` says the class. Raises BadSpec, BadInput."""
         self._class = {name: job.params.get(name) for name in ("dtype", "device_class")}
         self._memory_bytes = job.memory_bytes
-        self._desk, self._model = Desk(job, model), model
+        self._desk, self._model, self._kinds = Desk(job, model), model, works
         self._batch: AnswerBatch = model.batch()
         self._stream = TokenStream(STREAM_S)
         self._waiting: deque[tuple[int, AskedChat]] = deque()
@@ -87,8 +79,10 @@ class Service:
                 emit("later", job=number)
             elif job.kind == "generate":
                 self._waiting.append((number, read_asked(job, self._model)))
+            elif work := self._kinds.get((job.kind, str(params["of"]))):
+                self._works[number] = work(job, self._model)
             else:
-                self._works[number] = WORKS[job.kind, str(params["of"])](job, self._model)
+                emit("later", job=number)
         except Refused as error:
             _decline(number, error)
 
@@ -110,10 +104,8 @@ class Service:
         """Let those begin that fit the memory, in their order."""
         while self._waiting:
             number, asked = self._waiting[0]
-            all_of_them = [*(each.asked for each in self._answers.values()), asked]
-            longest_prompt = max(len(each.prompt) for each in all_of_them)
-            longest_answer = max(each.max_new_tokens for each in all_of_them)
-            if self._model.needed_bytes(len(all_of_them), longest_prompt, longest_answer) > self._memory_bytes:
+            sizes = [*(each.asked.size for each in self._answers.values()), asked.size]
+            if not self._model.has_room(sizes, self._memory_bytes):
                 if self._answers:
                     return
                 emit("later", job=number)
@@ -172,9 +164,9 @@ class Service:
         emit("left", job=number)
 
 
-def run(job: Job, model: Model) -> dict[str, object]:
+def run(job: Job, model: AnswerEngine, works: Works) -> dict[str, object]:
     """Serve until stdin is closed."""
-    service = Service(job, model)
+    service = Service(job, model, works)
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def listen() -> None:

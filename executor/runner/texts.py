@@ -6,14 +6,17 @@ are units of 32 tokens read, each text at least one: `max_new_tokens` of the spe
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .fingerprint import Doubles, Floats, encode_proof, encode_states, projection, whiten
 from .generate import MAX_NEW_TOKENS, dtype_of, read_act_w
 from .job import BadInput, Job, is_text
-from .model import Model, ids_sha256
+from .prompts import ids_sha256
+
+if TYPE_CHECKING:
+    from .model import Model
 
 UNIT_TOKENS = 32
 SCALE = 10**6
@@ -58,7 +61,7 @@ def require_paid(job: Job, prompts: list[list[int]], width: int) -> None:
         raise BadInput("too_many_texts", f"{len(prompts)} texts of {width} numbers each are over {MAX_NUMBERS}")
 
 
-def claims(job: Job, model: Model, asked: AskedTexts, prompts: list[list[int]]) -> dict[str, object]:
+def claims(job: Job, model: "Model", asked: AskedTexts, prompts: list[list[int]]) -> dict[str, object]:
     """What a result says beside its numbers. Raises BadSpec."""
     dtype, device_class = dtype_of(job)
     # One temperature alone makes sense where nothing is drawn.
@@ -100,12 +103,12 @@ def read_numbers(result: dict[str, Any], name: str, texts: int, width: int, larg
     return np.array(rows, np.float64)
 
 
-def fingerprint(job: Job, model: Model, states: Floats) -> bytes:
+def fingerprint(job: Job, model: "Model", states: Floats) -> bytes:
     """proof.bin of the last hidden state of each text [n, hidden]."""
     return encode_proof(whiten(states, read_act_w(model.hidden)), projection(job.id, model.hidden))
 
 
-def encode_check(job: Job, model: Model, states: Floats, measured: Doubles) -> bytes:
+def encode_check(job: Job, model: "Model", states: Floats, measured: Doubles) -> bytes:
     """check.bin: the projections of the last hidden state of each text [n, hidden], then what was measured.
 
     Args: measured, in units of one, any number a text.

@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from executor.containers.engine import Engine
 from executor.containers.sandbox import Limits
 from executor.models import ModelStore
 from executor.runs.container_run import ContainerRun, Task
+from executor.runs.engines import TORCH
 from protocol.stages.execution import CLASS_DTYPES, RunSpec
 from protocol.stages.request import KINDS
 from protocol.stages.token_rules import has_rules, milli_of
@@ -19,8 +21,13 @@ ENGINE_LIFE_MS = 2 * 3600 * 1000
 ENGINE_STDOUT_BYTES = 256 << 20
 ENGINE_LINES_PER_S = 60
 
-EngineKey = tuple[bytes, int]
-"""The manifest and the class of an engine."""
+
+class EngineKey(NamedTuple):
+    """What a warm engine is for."""
+
+    manifest: bytes
+    class_id: int
+    engine: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +46,15 @@ class RunnerContext:
     hold_model: Callable[[bytes], AbstractContextManager[object]] = nullcontext
 
     def run_of_job(
-        self, kind: str, spec: RunSpec, inputs: dict[str, bytes | Path], wanted: tuple[str, ...]
+        self,
+        kind: str,
+        spec: RunSpec,
+        inputs: dict[str, bytes | Path],
+        wanted: tuple[str, ...],
+        engine: str = TORCH,
     ) -> ContainerRun:
         """A run of one job or check. Raises: ModelUnusable if the model is not here."""
-        params = {**sampling(spec), **_class_of(spec.class_id), "of": KINDS[spec.kind]}
+        params = {**sampling(spec), **_class_of(spec.class_id), "engine": engine, "of": KINDS[spec.kind]}
         limits = Limits(timeout_ms=spec.timeout_ms, memory_bytes=spec.memory_bytes, cpu_millis=self.cpu_millis)
         model, inputs = self._model(spec.manifest), self._with_weights(spec.manifest, inputs)
         return ContainerRun(
@@ -54,7 +66,7 @@ class RunnerContext:
 
         Raises: ModelUnusable if the model is not here.
         """
-        manifest, class_id = key
+        manifest, class_id, engine = key
         limits = Limits(
             timeout_ms=ENGINE_LIFE_MS,
             memory_bytes=memory_bytes,
@@ -63,7 +75,8 @@ class RunnerContext:
             stdout_lines_per_s=ENGINE_LINES_PER_S,
         )
         model, inputs = self._model(manifest), self._with_weights(manifest, {})
-        task = Task(engine_id, SERVE, _class_of(class_id), inputs, (), limits, model, is_served=True)
+        params = {**_class_of(class_id), "engine": engine}
+        task = Task(engine_id, SERVE, params, inputs, (), limits, model, is_served=True)
         return ContainerRun(self.engine, self.image, task)
 
     def _model(self, manifest: bytes) -> Path:

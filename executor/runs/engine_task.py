@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from executor.containers.ending import RunnerError
 from executor.runs.context import EngineKey
@@ -15,7 +15,7 @@ class EngineTask(Protocol[Settled_co]):
     """A job or a check that can join an engine. All calls block.
 
     kind: the runner's word for it. inputs: its files. outputs: the largest size of each file that it leaves, which is
-    copied to `home`. is_check: nobody waits for its first token.
+    copied to `home`. is_check: nobody waits for its first token. engine: the one that it is for; see engines.py.
     """
 
     @property
@@ -30,6 +30,8 @@ class EngineTask(Protocol[Settled_co]):
     def home(self) -> Path: ...
     @property
     def is_check(self) -> bool: ...
+    @property
+    def engine(self) -> str: ...
 
     def begin(self) -> None:
         """An engine begins with it, perhaps not the first one."""
@@ -47,6 +49,6 @@ class EngineTask(Protocol[Settled_co]):
         """Its time was over before its end. Raises: ExecutorError where that is this machine's fault."""
 
 
-def key_of(spec: RunSpec) -> EngineKey:
-    """The engine that can run it."""
-    return spec.manifest, spec.class_id
+def key_of(task: EngineTask[Any]) -> EngineKey:
+    """The engine that it is for."""
+    return EngineKey(task.spec.manifest, task.spec.class_id, task.engine)

@@ -9,6 +9,7 @@ from executor.containers.ending import RunnerError
 from executor.containers.sandbox import MIB
 from executor.containers.transcript import RunnerEvent, Tokens
 from executor.runs.context import RunnerContext
+from executor.runs.engines import engine_of_answer
 from executor.workspace.folders import FINGERPRINT_BIN, INPUT_JSON, RESULT_JSON, RUN_JSON, Workspace
 from protocol.errors import ExecutorError
 from protocol.judging.kinds import validate
@@ -41,6 +42,7 @@ class PendingRun:
             raise ExecutorError("the input of the job is not in its workspace")
         self.kind, self.inputs = KINDS[spec.kind], {INPUT_JSON: input_json}
         self.home = workspace.home
+        self.engine = engine_of_answer(spec)
         self._written = self._passed_on = 0
 
     def earlier_result(self) -> Ended | None:
@@ -119,7 +121,9 @@ class Generation:
         self._pending = pending
         self.run_ms = 0
         """How long the answer took without the start of the container; 0 before it is there."""
-        self._run = context.run_of_job(pending.kind, pending.spec, {**pending.inputs}, tuple(pending.outputs))
+        self._run = context.run_of_job(
+            pending.kind, pending.spec, {**pending.inputs}, tuple(pending.outputs), pending.engine
+        )
         self.stop = self._run.stop
 
     def run(self, on_tokens: Callable[[tuple[int, ...]], None]) -> Ended:

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from executor.containers.ending import RunnerError
 from executor.runs.context import RunnerContext
+from executor.runs.engines import engine_of_check
 from executor.workspace.folders import CHECK_BIN, INPUT_JSON, RESULT_JSON, Workspace
 from protocol.errors import ExecutorError
 from protocol.stages.execution import Outcome, RunSpec
@@ -27,7 +28,8 @@ class Replay:
         if absent := [name for name, data in inputs.items() if data is None]:
             raise ExecutorError(f"{absent[0]} of the sample is not in its workspace")
         self.inputs = {name: data for name, data in inputs.items() if data is not None}
-        self._run = context.run_of_job(self.kind, spec, {**self.inputs}, tuple(self.outputs))
+        self.engine = engine_of_check(spec, self.inputs[RESULT_JSON])
+        self._run = context.run_of_job(self.kind, spec, {**self.inputs}, tuple(self.outputs), self.engine)
         self.stop = self._run.stop
 
     def is_begun(self) -> bool:

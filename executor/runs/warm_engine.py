@@ -14,11 +14,18 @@ from executor.runs.context import EngineKey, RunnerContext, sampling
 from executor.runs.engine_task import EngineTask
 from executor.workspace.folders import Workspace
 from executor.workspace.io_volume import IoVolume
+from protocol.errors import ExecutorError
 from protocol.stages.request import KINDS
 
 NUMBERS = 64
 """Jobs and checks in one engine, each with a number that is free again when it has left."""
 LEAST_MEMORY_BYTES = GIB
+UNFIT = "unfit_engine"
+"""The runner's word for a model that its engine cannot run."""
+
+
+class EngineUnfit(ExecutorError):
+    """The engine cannot run this model; another one may."""
 
 
 class WarmEngine:
@@ -35,9 +42,13 @@ class WarmEngine:
         self.stop = self._run.stop
 
     def run(self, on_event: Callable[[RunnerEvent], None]) -> Finish:
-        """Returns: how the container ended, which is no job's end."""
+        """Returns: how the container ended, which is no job's end. Raises: EngineUnfit."""
         try:
-            return self._run.run(self._workspace.volume, self._workspace.home, on_event)
+            finish = self._run.run(self._workspace.volume, self._workspace.home, on_event)
+            error = finish.ending.runner_error if finish.ending else None
+            if error is not None and error.code == UNFIT:
+                raise EngineUnfit(error.message)
+            return finish
         finally:
             self._workspace.discard()
 

@@ -86,9 +86,8 @@ class DockerEngineHost:
 
     def fits(self, key: EngineKey) -> bool:
         """Whether the machine has memory for one more engine of this model and class."""
-        manifest, class_id = key
         try:
-            needed = needed_bytes(self.context.models.manifest(manifest), class_id, 0)
+            needed = needed_bytes(self.context.models.manifest(key.manifest), key.class_id, 0)
         except ExecutorError:
             # Its start says why.
             return True

@@ -19,8 +19,10 @@ import trio
 from executor.containers.transcript import Answered, Declined, Ready, RunnerEvent, Tokens, Unsettled
 from executor.runs.context import EngineKey
 from executor.runs.engine_task import EngineTask, key_of
-from executor.runs.warm_engine import NUMBERS
+from executor.runs.engines import TORCH
+from executor.runs.warm_engine import NUMBERS, EngineUnfit
 from executor.scheduler.engine_use import EngineUse
+from executor.scheduler.held_slots import HeldSlots
 from executor.scheduler.idle_engines import IdleEngines
 from executor.scheduler.live_engine import (
     LONGEST_RUN_MS,
@@ -46,8 +48,6 @@ LEARN_FROM_TOKENS = 16
 CHECK_WAITS_S = 5.0
 """A check is queued as if it had come so much later: a client who waits goes before it."""
 CHECKS_AT_ONCE = 16
-TURN_S = 10.0
-"""After so long an engine takes no more runs in, if a slot is waited for."""
 LEAVE_WITHIN_S = 20.0
 """An engine that has not let a run go by then is ended."""
 
@@ -78,11 +78,16 @@ class EngineScheduler:
     _waiting: list[QueuedRun[Any]] = field(default_factory=list)
     _engines: dict[EngineKey, LiveEngine] = field(default_factory=dict)
     _turns: set[EngineKey] = field(default_factory=set)
-    """Engines for which a slot is waited for."""
+    """Engines for which a slot is held or waited for."""
+    _sharing: set[EngineKey] = field(default_factory=set)
+    """Those of them that work in the slot of another engine of their model."""
+    _unfit: set[EngineKey] = field(default_factory=set)
+    """Engines that cannot run their model: torch does."""
     _loads: trio.Lock = field(default_factory=trio.Lock)
     _nursery: trio.Nursery | None = None
 
     def __post_init__(self) -> None:
+        self._slots = HeldSlots(self.host)
         self._idle = IdleEngines(self.host, self.keep_s, self._engines, self._turns, self.use)
 
     async def serve(self) -> None:
@@ -99,7 +104,7 @@ class EngineScheduler:
         self, task: EngineTask[Settled], on_tokens: OnTokens, on_join: Callable[[], None] = lambda: None
     ) -> Settled | None:
         """Run it in an engine. Returns: None if it was not settled there. Raises: ExecutorError."""
-        self.use.note(key_of(task.spec))
+        self.use.note(self._key(task))
         if self._nursery is None or task.spec.timeout_ms > LONGEST_RUN_MS:
             return None
         queued = QueuedRun(task, on_tokens, on_join, trio.current_time() + (CHECK_WAITS_S if task.is_check else 0))
@@ -123,19 +128,27 @@ class EngineScheduler:
         """Let those join that may, and ask for turns for the others."""
         is_closed = False
         for queued in tuple(self._waiting):
-            key = key_of(queued.task.spec)
+            key = self._key(queued.task)
             live = self._engines.get(key)
             if live is None or live.turn_s is None:
-                self._ask_for_turn(key, is_check=queued.task.is_check)
-                is_closed = True
+                # Beside another engine of its model it needs no slot of its own, and keeps no other run waiting.
+                shares = key in self._sharing or (not is_closed and self._slots.is_open(key))
+                if shares or not is_closed or not self._slots.is_open(key):
+                    self._ask_for_turn(key, is_check=queued.task.is_check, shares=shares)
+                is_closed = is_closed or not shares
             elif not is_closed and self._may_join(live, queued):
                 self._join(live, queued)
+
+    def _key(self, task: EngineTask[Any]) -> EngineKey:
+        """The engine that a run joins."""
+        key = key_of(task)
+        return key._replace(engine=TORCH) if key in self._unfit else key
 
     def _may_join(self, live: LiveEngine, queued: QueuedRun[Any]) -> bool:
         assert live.turn_s is not None
         if live.is_ending or live.why_spent or live.number() is None:
             return False
-        if trio.current_time() - live.turn_s > TURN_S and self.host.is_wanted():
+        if not self._slots.is_open(live.key):
             return False
         same = live.of_kind(is_check=queued.task.is_check)
         if queued.task.is_check:
@@ -178,18 +191,21 @@ class EngineScheduler:
         await self._idle.end(live, EngineEnd.STUCK)
 
     # --- turns ------------------------------------------------------------------------------------------------------
-    def _ask_for_turn(self, key: EngineKey, *, is_check: bool) -> None:
+    def _ask_for_turn(self, key: EngineKey, *, is_check: bool, shares: bool) -> None:
         if key not in self._turns:
             assert self._nursery is not None
             self._turns.add(key)
+            if shares:
+                self._sharing.add(key)
             self._nursery.start_soon(self._idle.give_way, key)
             self._nursery.start_soon(self._turn, key, is_check)
 
     async def _turn(self, key: EngineKey, is_check: bool) -> None:
         """Hold a slot while this engine has work; start it if it is not there."""
+        assert self._nursery is not None
         live = None
         try:
-            async with self.host.slot(is_check=is_check):
+            async with self._slots.hold(key, self._nursery.start_soon, is_check=is_check):
                 live = await self._ready(key)
                 if live is not None:
                     await self._work(live)
@@ -197,6 +213,7 @@ class EngineScheduler:
             log.warning("there is no engine for now: %s", error)
         finally:
             self._turns.discard(key)
+            self._sharing.discard(key)
         if live is None:
             self._give_up(key)
         elif self._nursery is not None:
@@ -247,6 +264,9 @@ class EngineScheduler:
                 nursery.start_soon(self._tell, live, to_make)
                 try:
                     await self.host.live(live.engine, partial(self._hear, live))
+                except EngineUnfit as error:
+                    log.info("torch runs a model that %s cannot: %s", live.key.engine, error)
+                    self._unfit.add(live.key)
                 except ExecutorError as error:
                     log.warning("an engine has ended: %s", error)
                 nursery.cancel_scope.cancel()
@@ -277,9 +297,9 @@ class EngineScheduler:
         if self._nursery is not None:
             self._nursery.start_soon(self._look)
 
-    async def make_room(self, spec: RunSpec) -> None:
+    async def make_room(self, task: EngineTask[Any]) -> None:
         """A run is about to have a container of its own."""
-        key = key_of(spec)
+        key = self._key(task)
         await self._idle.give_way(key)
         await self._idle.make_room(lambda: self.host.fits(key))
 
@@ -306,7 +326,7 @@ class EngineScheduler:
 
     def _give_up(self, key: EngineKey) -> None:
         """Runs that no engine can be had for are run by themselves."""
-        for queued in [each for each in self._waiting if key_of(each.task.spec) == key]:
+        for queued in [each for each in self._waiting if self._key(each.task) == key]:
             self._waiting.remove(queued)
             queued.over.set()
             queued.joined.set()

@@ -41,9 +41,9 @@ class EngineUse:
             return
         self._is_saved = True
         uses = [
-            [minute, manifest.hex(), class_id, count]
+            [minute, key.manifest.hex(), key.class_id, key.engine, count]
             for minute, counts in self._uses.copy().items()
-            for (manifest, class_id), count in counts.copy().items()
+            for key, count in counts.copy().items()
         ]
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".partial")
@@ -55,8 +55,10 @@ class EngineUse:
         try:
             if path.stat().st_size > MAX_BYTES:
                 return
-            for minute, manifest, class_id, count in json.loads(path.read_bytes())["uses"]:
-                self._uses.setdefault(int(minute), Counter())[bytes.fromhex(manifest), int(class_id)] += int(count)
+            for minute, manifest, class_id, engine, count in json.loads(path.read_bytes())["uses"]:
+                self._uses.setdefault(int(minute), Counter())[
+                    EngineKey(bytes.fromhex(manifest), int(class_id), str(engine))
+                ] += int(count)
         except (OSError, ValueError, TypeError, KeyError):
             return
         self._forget()

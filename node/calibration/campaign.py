@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from executor import images
+from executor.runs.engines import writers_beside_torch
 from node.calibration import report
 from node.calibration.answers import WHOLE, MeasuredAnswer, honest, read
 from node.calibration.margins import Weighed
@@ -111,7 +112,7 @@ def confirm(
 
     Raises: ExecutorError if a container fails.
     """
-    parts = confirmation(class_id, CONFIRM_RUNS)
+    parts = confirmation(class_id, CONFIRM_RUNS, ("", *writers_beside_torch(class_id)))
     answers = [each for part in parts for each in read_part(part, bench.measure(part, act_w, tell))]
     cuts = [each.cuts[WHOLE] for each in answers]
     return len(cuts), min(points(cut.own, cut.tokens, calibration) for cut in cuts)

@@ -86,6 +86,7 @@ class MeasuringBench:
             "device_class": part.checker,
             "dtype": CLASS_DTYPES[part.checker],
             "worker_dtype": CLASS_DTYPES[part.worker],
+            "writer": part.writer,
             # Each segment has its own.
             "temperature_milli": 0,
         }

@@ -47,7 +47,10 @@ class PlanSegment:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One container: a node of class `worker` gives the answers of its segments, and class `checker` checks them."""
+    """One container: a node of class `worker` gives the answers of its segments, and class `checker` checks them.
+
+    `writer` is the engine that gives honest answers, empty for that of the check.
+    """
 
     name: str
     worker: int
@@ -55,6 +58,7 @@ class Part:
     max_new_tokens: int
     lengths: tuple[int, ...]
     segments: tuple[PlanSegment, ...]
+    writer: str = ""
 
     @property
     def answers(self) -> int:
@@ -132,9 +136,14 @@ def founding(class_id: int, extent: Extent) -> list[Part]:
     return _packed(class_id, class_id, extent.main, extent.lengths, [*drawn, cheat, *([rare] if more else [])])
 
 
-def confirmation(class_id: int, runs: int) -> list[Part]:
-    """Honest answers of one class alone."""
-    return _packed(class_id, class_id, MAIN_LENGTH, (MAIN_LENGTH,), honest(runs))
+def confirmation(class_id: int, runs: int, writers: Sequence[str] = ("",)) -> list[Part]:
+    """Honest answers of one class alone, of each of these engines."""
+    parts = _packed(class_id, class_id, MAIN_LENGTH, (MAIN_LENGTH,), honest(runs))
+    return [
+        replace(part, name=f"{part.name}-{writer}", writer=writer) if writer else part
+        for writer in writers
+        for part in parts
+    ]
 
 
 def _substitutes(wanted: int) -> Iterator[PlanSegment]:

@@ -39,7 +39,7 @@ def work(model: Model, order: dict[str, Any], r: Floats) -> None:
     for name, chooser in nodes(temperature, seed, order["length"], model).items():
         # To go on after the end there has to be one.
         question, length = order["short" if name == "endless" else "long"], order["length"]
-        prompt = model.prompt_ids([{"role": "user", "content": question}], length)
+        prompt = model.prompts.prompt_ids([{"role": "user", "content": question}], length)
         (answer,) = model.answers([prompt], length, [chooser])
         texts[name] = {"prompt": prompt, "ids": answer.ids, "stopped": answer.stopped}
         (OUTPUT / f"{name}.proof").write_bytes(encode_proof(whiten(answer.states, read_act_w(model.hidden)), r))

@@ -38,7 +38,7 @@ def main() -> None:
     model = load(Path(orders["model"]), orders["dtype"])
     max_new = orders["tokens"]
     prompts = {
-        number: model.prompt_ids([{"role": "user", "content": text}], max_new)
+        number: model.prompts.prompt_ids([{"role": "user", "content": text}], max_new)
         for number, text in orders["prompts"].items()
     }
     choosers = {number: Chooser(orders["temperature_milli"], _digest(b"seed", number)) for number in prompts}

@@ -23,11 +23,11 @@ LITTLE = 512 << 20
 
 def longest(model: Model) -> str:
     """A message that leaves room for an answer of one token, and not for one more."""
-    words = model.context
+    words = model.prompts.context
     while True:
         text = "so " * words
         try:
-            left = model.context - 1 - len(model.prompt_ids([{"role": "user", "content": text}], 1))
+            left = model.prompts.context - 1 - len(model.prompts.prompt_ids([{"role": "user", "content": text}], 1))
         except BadInput as error:
             words -= error.facts["tokens"] - error.facts["limit"]
             continue
@@ -39,7 +39,7 @@ def longest(model: Model) -> str:
 def work(model: Model, job_id: bytes, text: str, length: int) -> tuple[dict[str, Any], bytes, bytes]:
     """One answer and its check, as a node and its seat make them."""
     chooser, r, act_w = Chooser(0, b""), projection(job_id, model.hidden), read_act_w(model.hidden)
-    prompt = model.prompt_ids([{"role": "user", "content": text}], length)
+    prompt = model.prompts.prompt_ids([{"role": "user", "content": text}], length)
     (answer,) = model.answers([prompt], length, [chooser])
     again, margins = model.replay(prompt, answer.ids, answer.stopped, chooser)
     found = {"prompt_tokens": len(prompt), "ids": answer.ids, "stopped": answer.stopped, "job_id": job_id.hex()}
@@ -61,15 +61,15 @@ def main() -> None:
     # The whole context takes a minute to read here; this much is read in more than one piece as well.
     long = "Count the words: " + full[: len(full) // 6]
     edges = {"nothing asked": ("", 16), "one token": ("Say yes.", 1), "other token": ("Say no.", 1), "long": (long, 4)}
-    found: dict[str, Any] = {"context": model.context}
+    found: dict[str, Any] = {"context": model.prompts.context}
     for number, (name, (text, length)) in enumerate(edges.items()):
         found[name], proof, check = work(model, bytes([number]) * 32, text, length)
         (OUTPUT / f"{name}.proof").write_bytes(proof)
         (OUTPUT / f"{name}.check").write_bytes(check)
-    found["full"] = len(model.prompt_ids([{"role": "user", "content": full}], 1))
-    found["over"] = refused(lambda: model.prompt_ids([{"role": "user", "content": full}], 2))
+    found["full"] = len(model.prompts.prompt_ids([{"role": "user", "content": full}], 1))
+    found["over"] = refused(lambda: model.prompts.prompt_ids([{"role": "user", "content": full}], 2))
     found["memory"] = [
-        refused(lambda given=given: model.require_memory(model.context, given)) for given in (ENOUGH, LITTLE)
+        refused(lambda given=given: model.require_memory(model.prompts.context, given)) for given in (ENOUGH, LITTLE)
     ]
     (OUTPUT / "found.json").write_text(json.dumps(found))
 

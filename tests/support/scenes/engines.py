@@ -15,6 +15,8 @@ import trio.testing
 from executor.containers.ending import RunnerError
 from executor.containers.transcript import Answered, Ready, RunnerEvent, Tokens, Unsettled
 from executor.runs.context import EngineKey
+from executor.runs.engines import TORCH
+from executor.runs.warm_engine import EngineUnfit
 from executor.scheduler.engine_scheduler import EngineScheduler
 from executor.scheduler.engine_use import EngineUse
 from protocol.errors import ExecutorError
@@ -37,6 +39,7 @@ class Task:
     spec: RunSpec
     is_check: bool = False
     kind: str = "generate"
+    engine: str = TORCH
     inputs: dict[str, bytes] = field(default_factory=dict)
     outputs: dict[str, int] = field(default_factory=dict)
     home: Path = Path()
@@ -119,6 +122,7 @@ class Machine:
     room: int = 64
     is_broken: bool = False
     is_unready: bool = False
+    unfit: str = ""
     free_bytes: int = 100
     engine_bytes: int = 10
     said: list[str] = field(default_factory=list)
@@ -138,6 +142,8 @@ class Machine:
         if self.is_unready:
             await trio.sleep(LOAD_S)
             raise ExecutorError("its container could not be started")
+        if engine.key.engine == self.unfit:
+            raise EngineUnfit("it does not know the model")
         self.free_bytes -= self.engine_bytes
         try:
             async with trio.open_nursery() as nursery:

@@ -15,6 +15,7 @@ import trio
 from executor.containers.transcript import RunnerEvent
 from executor.models import ModelStore
 from executor.runs.context import EngineKey, RunnerContext
+from executor.runs.engines import TORCH
 from executor.scheduler.engine_host import RESERVE_BYTES, DockerEngineHost
 from executor.scheduler.slots import HostSlots
 from executor.workspace.folders import Workspaces
@@ -30,7 +31,7 @@ class Place:
     def __init__(self, root: Path) -> None:
         self.holdings = ModelHoldings(root)
         self.model = put_model(root, "model", 1_000)
-        self.key: EngineKey = (self.model.cid, 2)
+        self.key = EngineKey(self.model.cid, 2, TORCH)
         self.node_slots = trio.CapacityLimiter(1)
         self.slots, self.engines = HostSlots(root / "slots", 1), HostSlots(root / "engines", 1)
         self.available_bytes = 8 << 30
@@ -103,7 +104,7 @@ def test_an_engine_fits_if_the_machine_keeps_its_reserve(place: Place) -> None:
         place.available_bytes = available
         assert (place.host.fits(place.key), place.host.is_short()) == (fits, is_short)
     # The start of an engine of a model that is gone says so.
-    assert place.host.fits((bytes(32), 2))
+    assert place.host.fits(EngineKey(bytes(32), 2, TORCH))
 
 
 def test_a_machine_has_room_for_one_more_engine_if_nothing_of_it_is_taken(place: Place) -> None:

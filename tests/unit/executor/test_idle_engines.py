@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from executor.runs.context import EngineKey
+from executor.runs.engines import TORCH
 from executor.scheduler import live_engine
 from executor.scheduler.engine_use import EngineUse
 from executor.scheduler.idle_engines import QUIET_S
@@ -129,7 +130,7 @@ async def test_an_engine_that_ended_for_memory_is_started_again_when_there_is_en
 
 async def test_the_most_used_engine_is_started_before_a_job_comes_after_a_restart(autojump_clock: Clock) -> None:
     market = Market(Machine())
-    for key in ((B, 2), (A, 2), (A, 2)):
+    for key in (EngineKey(B, 2, TORCH), EngineKey(A, 2, TORCH), EngineKey(A, 2, TORCH)):
         market.use.note(key)
     async with market.open():
         market.scheduler.look()
@@ -145,7 +146,7 @@ async def test_no_engine_is_started_ahead_where_it_would_be_in_the_way(reason: s
     machine = Machine(free_bytes=9 if reason == "no memory" else 100, wanted=reason == "wanted")
     market = Market(machine)
     market.scheduler.starts_ahead = reason != "off"
-    market.use.note((A, 2))
+    market.use.note(EngineKey(A, 2, TORCH))
     async with market.open() as jobs:
         if reason == "no slot":
             await machine.slots.acquire_on_behalf_of(machine)
@@ -159,7 +160,7 @@ async def test_no_engine_is_started_ahead_where_it_would_be_in_the_way(reason: s
 
 async def test_an_engine_that_is_started_ahead_gives_way_to_a_client(autojump_clock: Clock) -> None:
     market = Market(Machine())
-    market.use.note((A, 2))
+    market.use.note(EngineKey(A, 2, TORCH))
     async with market.open():
         market.scheduler.look()
         await trio.sleep(1)
@@ -170,7 +171,7 @@ async def test_an_engine_that_is_started_ahead_gives_way_to_a_client(autojump_cl
 
 async def test_a_job_of_the_model_that_is_started_ahead_joins_it(autojump_clock: Clock) -> None:
     market = Market(Machine())
-    market.use.note((A, 2))
+    market.use.note(EngineKey(A, 2, TORCH))
     async with market.open():
         market.scheduler.look()
         await trio.sleep(1)
@@ -204,13 +205,13 @@ async def test_a_model_that_leaves_the_store_leaves_its_idle_engines(autojump_cl
 def test_the_use_of_an_hour_outlives_the_process(tmp_path: Path) -> None:
     now, path = [10_000.0], tmp_path / "work" / "use.json"
     use = EngineUse(lambda: now[0])
-    keys: list[EngineKey] = [(A, 2), (B, 1), (B, 1)]
+    keys: list[EngineKey] = [EngineKey(A, 2, TORCH), EngineKey(B, 1, TORCH), EngineKey(B, 1, TORCH)]
     for key in keys:
         use.note(key)
     use.save(path)
     later = EngineUse(lambda: now[0])
     later.load(path)
-    assert later.ranking() == ((B, 1), (A, 2))
+    assert later.ranking() == (EngineKey(B, 1, TORCH), EngineKey(A, 2, TORCH))
     now[0] += 3_600
     assert later.ranking() == ()
 
