@@ -38,6 +38,7 @@ class Floors:
 
 
 FLOORS = {1: Floors(500, 100_000, 500, 2_500), 2: Floors(2_000, 500_000, 5_000, 40_000)}
+"""Those of a class of GGUF files are those of bfloat16, which rounds its sums as much."""
 
 
 def constants(whole: Sequence[Cut], shortened: Sequence[Cut], class_id: int) -> Calibration:

@@ -102,7 +102,7 @@ class Node:
 def run() -> list[Line]:
     """Raises: RuntimeError if a job fails."""
     with open_context() as context, tempfile.TemporaryDirectory(prefix="vcoin-bench-") as made:
-        class_id = max(devices.class_ids())
+        class_id = max(devices.class_ids_for("bf16"))
         return trio.run(_measure, context, Path(made), class_id)
 
 
