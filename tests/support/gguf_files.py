@@ -74,7 +74,7 @@ def tokens() -> list[str]:
 
 
 def facts(**changes: Any) -> dict[str, Any]:
-    """Those of a small model. Args: changes, by key; None leaves the key out. A double underscore is a dot."""
+    """Those of a small model. Args: changes, by key; None leaves the key out."""
     words = tokens()
     plain: dict[str, Any] = {
         "general.architecture": "llama",
@@ -95,7 +95,7 @@ def facts(**changes: Any) -> dict[str, Any]:
         "tokenizer.ggml.bos_token_id": 1,
         "tokenizer.chat_template": TEMPLATE,
     }
-    plain |= {key.replace("__", "."): told for key, told in changes.items()}
+    plain |= changes
     return {key: told for key, told in plain.items() if told is not None}
 
 

@@ -105,9 +105,10 @@ def read_header(path: Path) -> Header:
 
 def parse_header(data: bytes, file_bytes: int) -> Header:
     """Args: data, the beginning of the file; file_bytes, the size of all of it. Raises BadGguf."""
-    reader = _Reader(data)
-    if reader.take(4) != b"GGUF":
+    reader = _HeaderBytes(data)
+    if data[:4] != b"GGUF":
         raise BadGguf("it is no GGUF file: its first bytes are not GGUF")
+    reader.take(4)
     version = reader.number("I")
     if version not in VERSIONS:
         raise BadGguf(f"it is of version {version} of GGUF, and versions 2 and 3, little-endian, are read")
@@ -154,7 +155,7 @@ def _placed(
     return tensors
 
 
-class _Reader:
+class _HeaderBytes:
     """Goes through the header. Nothing is made whose size was not compared with the bytes that are there."""
 
     def __init__(self, data: bytes) -> None:

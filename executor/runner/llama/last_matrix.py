@@ -46,7 +46,7 @@ class WordRows:
 
     def error(self, state: Floats) -> float:
         """See MatrixRows. As in head.py: of n numbers that are rounded by chance it grows with the root of n."""
-        return 2 * UNIT * float(np.linalg.norm(state)) / float(self.shape[1]) ** 0.5
+        return 2 * UNIT * float(np.linalg.norm(state)) / math.sqrt(self.shape[1])
 
 
 class BlockRows:
