@@ -1,4 +1,4 @@
-"""The header of a GGUF file that anyone may have written: each harm is one sentence, and costs neither time nor memory."""
+"""The header of a GGUF file that anyone may have written: a harm is one sentence, and costs neither time nor memory."""
 
 from __future__ import annotations
 
@@ -33,6 +33,17 @@ def refusal(data: bytes) -> str:
     assert words.isprintable()
     assert len(words) < 250
     return words
+
+
+def outcome(data: bytes) -> dict[str, Any] | None:
+    """What config.json would say of a file, None if it is refused; anything else but a refusal is raised."""
+    try:
+        found = parsed(data)
+        config = config_of(found)
+        tokenizer_files(found, config["max_position_embeddings"])
+    except BadGguf:
+        return None
+    return config
 
 
 def test_what_a_writer_says_is_what_is_read(tmp_path: Path) -> None:
@@ -108,7 +119,7 @@ def test_two_of_one_name_or_of_the_same_bytes_are_refused() -> None:
     assert "states 'a' twice" in refusal(b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + one + one)
     twice = header({}, [("a", [4], F32, 0), ("a", [4], F32, 32)])
     assert "two tensors 'a'" in refusal(twice + bytes(99))
-    shared = header({}, [("b", [16], F32, 32), ("a", [16], F32, 0), ("c", [16], F32, 64)])
+    shared = header({}, [("b", [16], F32, 32), ("a", [8], F32, 0), ("c", [16], F32, 64)])
     assert "'b' and 'c' share bytes" in refusal(shared + bytes(300))
 
 
@@ -127,29 +138,14 @@ def test_a_header_without_end_is_read_up_to_its_limit(tmp_path: Path) -> None:
 
 @given(st.integers(0, len(SMALL[:8_000]) - 1), st.binary(min_size=1, max_size=16))
 def test_a_changed_file_is_a_model_or_a_sentence(at: int, harm: bytes) -> None:
-    data = SMALL[:at] + harm + SMALL[at + len(harm) :]
-    try:
-        found = parsed(data)
-        config = config_of(found)
-        files = tokenizer_files(found, config["max_position_embeddings"])
-    except BadGguf as error:
-        assert str(error)
-    else:
-        assert config["hidden_size"] == gguf_files.HIDDEN
-        assert files.keys() == {
-            "chat_template.jinja", "generation_config.json", "tokenizer.json", "tokenizer_config.json"
-        }  # fmt: skip
+    found = outcome(SMALL[:at] + harm + SMALL[at + len(harm) :])
+    assert found is None or (found["hidden_size"], found["num_hidden_layers"]) == (gguf_files.HIDDEN, 1)
 
 
 @given(st.binary(max_size=300))
 def test_noise_is_refused(data: bytes) -> None:
     for beginning in (b"", b"GGUF", b"GGUF\3\0\0\0", b"GGUF" + struct.pack("<IQQ", 3, 1, 1)):
-        try:
-            parse_header(beginning + data, len(beginning + data))
-        except BadGguf as error:
-            assert str(error)
-        else:
-            assert data[:16] == bytes(16), "an empty file of facts and tensors"
+        assert outcome(beginning + data) is None
 
 
 @pytest.mark.parametrize("seed", range(3))
