@@ -53,13 +53,14 @@ def header(facts: Mapping[str, Any], tensors: Sequence[tuple[str, Sequence[int],
 
 def whole(facts: Mapping[str, Any], tensors: Sequence[Tensor]) -> bytes:
     """A file in which each tensor follows the one before it."""
-    told, body = [], b""
+    told, parts, at = [], [], 0
     for name, shape, kind, content in tensors:
-        body += bytes(-len(body) % ALIGNMENT)
-        told.append((name, shape, kind, len(body)))
-        body += content
+        told.append((name, shape, kind, at))
+        parts += [content, bytes(-len(content) % ALIGNMENT)]
+        at += len(parts[-2]) + len(parts[-1])
     head = header(facts, told)
-    return head + bytes(-len(head) % ALIGNMENT) + body
+    # The last one is not filled up.
+    return b"".join([head, bytes(-len(head) % ALIGNMENT), *parts[:-1]])
 
 
 def alphabet() -> list[str]:
