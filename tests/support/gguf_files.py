@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -116,6 +117,18 @@ def shapes(vocab: int | None = None) -> dict[str, tuple[int, ...]]:
     }
     whole_ones = {"token_embd.weight": (vocab or len(tokens()), HIDDEN), "output_norm.weight": (HIDDEN,)}
     return {**whole_ones, **{f"blk.0.{name}.weight": shape for name, shape in layer.items()}}
+
+
+def by_chance(scale: float = 0.01, seed: int = 1) -> list[Tensor]:
+    """Tensors of Q8_0 whose levels are chosen by chance; norms are one. Args: scale, of each block; NaN is possible."""
+    dice, word = random.Random(seed), struct.pack("<e", scale)
+
+    def content(shape: Sequence[int]) -> bytes:
+        if len(shape) == 1:
+            return struct.pack("<f", 1.0) * shape[0]
+        return b"".join(word + dice.randbytes(32) for _ in range(prod(shape) // 32))
+
+    return [(name, shape, Q8_0 if len(shape) > 1 else F32, content(shape)) for name, shape in shapes().items()]
 
 
 def tensors(kind: int = Q8_0, **changes: tuple[int, ...]) -> list[Tensor]:

@@ -40,8 +40,11 @@ class GgufTensors:
         return found.reshape(*tensor.shape[:-1], -1)
 
     def numbers(self, tensor: Tensor) -> Floats:
-        """The numbers of a tensor, float32."""
-        return widened(self.blocks(tensor), tensor.type_id)
+        """The numbers of a tensor, float32. Raises BadInput if one of them is none."""
+        found = widened(self.blocks(tensor), tensor.type_id)
+        if not np.isfinite(found).all():
+            raise BadInput("bad_model", f"tensor {tensor.name} of {MODEL_FILE} holds what is no number")
+        return found
 
     def by_name(self) -> Iterator[tuple[str, Floats]]:
         """Names of transformers, and numbers in the order in which it wants them."""

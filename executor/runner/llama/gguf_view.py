@@ -60,7 +60,9 @@ class GgufView:
         """Raises BadInput if the folder holds no model of this architecture."""
         config = _config(folder)
         self.last_matrix: MatrixRows
-        if is_gguf(folder):
+        self.is_strange = is_gguf(folder)
+        """Whether the tensors are those of a GGUF file."""
+        if self.is_strange:
             stored = GgufTensors(folder)
             self.dtype, tensors = stored.dtype, list(_blocks(stored))
             self.last_matrix = BlockRows(stored.blocks(stored.last), stored.last.type_id)
