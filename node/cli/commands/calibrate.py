@@ -131,7 +131,7 @@ def _measure(
 def _model(models: "ModelStore", wanted: str) -> "ModelManifest":
     found = [each for each in models.manifests() if each.cid.hex().startswith(wanted) or each.name == wanted]
     if not found:
-        raise Fault("unknown_model", f"no model {wanted} in the content store", "vcoin model add DIRECTORY")
+        raise Fault("unknown_model", f"no model {wanted} in the content store", "vcoin model add PATH")
     if len(found) > 1:
         raise Fault("ambiguous", f"{len(found)} models are called {wanted}", "give more of the id")
     return found[0]
