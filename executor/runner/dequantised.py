@@ -1,7 +1,7 @@
 """A GGUF model in torch: its weights as the float32 numbers that they stand for, for checks of what llama.cpp answers.
 
 llama.cpp rounds what goes into a matrix of such weights to 8 bits, in blocks; torch does not. To round it here as well
-brings the two no nearer: after a few layers each engine rounds other numbers (docs/decisions/engines.md).
+brings the two no nearer: after a few layers each engine rounds other numbers (docs/decisions/gguf.md).
 """
 
 from pathlib import Path

@@ -37,7 +37,8 @@ class WordRows:
     """Rows of words of bfloat16, or of float32."""
 
     def __init__(self, words: Any) -> None:
-        self._words = words
+        # A plain array: to look up rows of a mapped file takes twice as long.
+        self._words = np.asarray(words)
         self.shape: tuple[int, int] = words.shape
 
     def wide(self, rows: Any) -> Floats:
@@ -46,14 +47,14 @@ class WordRows:
 
     def error(self, state: Floats) -> float:
         """See MatrixRows. As in head.py: of n numbers that are rounded by chance it grows with the root of n."""
-        return 2 * UNIT * float(np.linalg.norm(state)) / math.sqrt(self.shape[1])
+        return 2 * UNIT * math.sqrt(float(np.dot(state, state))) / math.sqrt(self.shape[1])
 
 
 class BlockRows:
     """Rows of blocks of a GGUF type, [rows, bytes]."""
 
     def __init__(self, blocks: Any, type_id: int) -> None:
-        self._blocks, self._type_id = blocks, type_id
+        self._blocks, self._type_id = np.asarray(blocks), type_id
         self.shape: tuple[int, int] = (blocks.shape[0], self.wide(slice(0, 1)).shape[1])
 
     def wide(self, rows: Any) -> Floats:
