@@ -19,12 +19,12 @@ from .rules import ChoiceRules, read_rules
 from .stops import StopSearch
 
 MAX_NEW_TOKENS = 1 << 20
-DTYPE_OF_CLASS = {1: "fp32", 2: "bf16"}
+DTYPE_OF_CLASS = {1: "fp32", 2: "bf16", 3: "q8_0"}
 
 
 def dtype_of(job: Job) -> tuple[str, int]:
     """Number format and device class, which must belong together. Raises BadSpec."""
-    device_class = job.number("device_class", 1, 2)
+    device_class = job.number("device_class", 1, max(DTYPE_OF_CLASS))
     dtype = job.text("dtype", tuple(DTYPE_OF_CLASS.values()))
     if DTYPE_OF_CLASS[device_class] != dtype:
         raise BadSpec("bad_param", f"device class {device_class} computes in {DTYPE_OF_CLASS[device_class]}")

@@ -232,5 +232,18 @@ def side_by_side_ms(ms_per_token: int, answers: int) -> int:
     return ms_per_token * (100 + SLOWER_PERCENT * (answers - 1)) // 100
 
 
-CLASS_DTYPES: dict[int, str] = {1: "fp32", 2: "bf16"}
-"""Arithmetic of the CPU device classes."""
+CLASS_DTYPES: dict[int, str] = {1: "fp32", 2: "bf16", 3: "q8_0"}
+"""Number format of the CPU device classes: of their arithmetic, or of the GGUF weights that they run as they are."""
+GGUF_DTYPES = frozenset({"q8_0"})
+"""Formats of manifests whose weights are a GGUF file. Each has a class of its own, which runs no other model."""
+
+
+def is_gguf_class(class_id: int) -> bool:
+    """Whether a class runs GGUF files of one type as they are."""
+    return CLASS_DTYPES.get(class_id) in GGUF_DTYPES
+
+
+def runs_dtype(class_id: int, dtype: str) -> bool:
+    """Whether a class runs models whose weights are stored in this format; a class that is not known may."""
+    found = CLASS_DTYPES.get(class_id, "")
+    return found == dtype if {found, dtype} & GGUF_DTYPES else True

@@ -40,7 +40,7 @@ from tests.support.runner_context import docker_host, open_context, small_model
 
 pytestmark = pytest.mark.docker
 
-CLASSES = devices.class_ids()
+CLASSES = devices.class_ids_for("bf16")
 MIB = 1 << 20
 RIVERS = "Name three rivers of Europe and say where each of them ends."
 PAPER = "Explain in depth how paper changed the history of human society."
