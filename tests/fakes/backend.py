@@ -183,6 +183,7 @@ class FakeBackend:
     serving: views.ServingView = SERVING
     troubles: tuple[views.Trouble, ...] = ()
     held: dict[str, views.JobView] = field(default_factory=dict)
+    stopped: list[str] = field(default_factory=list)
     cases: dict[str, views.CaseView] = field(default_factory=dict)
     proofs: dict[str, dict[str, Any]] = field(default_factory=dict)
     leaves: dict[str, views.LeavesView] = field(default_factory=dict)
@@ -244,6 +245,19 @@ class FakeBackend:
 
     async def job(self, prefix: str) -> views.JobView:
         return self.held[complete(prefix, self.held, "job")]
+
+    async def stop_job(self, prefix: str) -> views.JobView:
+        """A job that a node has written tokens of ends with these; any other ends for nothing."""
+        job = self.held[complete(prefix, self.held, "job")]
+        if job.side != "requester":
+            raise Fault("bad_request", "only its client can stop it")
+        self.stopped.append(job.id)
+        if job.state == "running" and job.text:
+            self.change(job.id, state="delivered", finish="stop_order", tokens=1, cost_wei=VCN // 1_000)
+        elif not job.ended and job.state not in views.ANSWERED:
+            trouble = views.Trouble("job_failed", "stopped before its first token: it costs nothing", "")
+            self.change(job.id, state="failed", failure=trouble)
+        return self.held[job.id]
 
     def follow(self, prefix: str) -> AbstractAsyncContextManager[AsyncIterator[views.JobUpdate]]:
         job_id = complete(prefix, self.held, "job")

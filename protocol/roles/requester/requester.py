@@ -21,11 +21,13 @@ from protocol.roles.requester.payments import Payments
 from protocol.roles.requester.receiving import Receiving
 from protocol.roles.requester.request_book import RequestBook
 from protocol.roles.requester.requested import RequestedJob
+from protocol.roles.requester.stopping import Stopping
 from protocol.stages.assignment import Assignment, LaneOpen, SignedAccept, SignedRefuse
 from protocol.stages.commitment import Receipt, ResultDelivery, TokenFrame
 from protocol.stages.lane_notice import LaneCounted
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import Request
+from protocol.stages.stop_order import StopOrder
 from protocol.timers import AheadTimer
 from protocol.wire.ids import Cid, JobId, PeerId, RequestId, TimestampMs
 
@@ -43,6 +45,7 @@ class Requester:
     _ordering: Ordering = field(init=False)
     _receiving: Receiving = field(init=False)
     _failures: Failures = field(init=False)
+    _stopping: Stopping = field(init=False)
 
     def __post_init__(self) -> None:
         member, book, cooldown = self.member, self._book, ProviderCooldown()
@@ -51,6 +54,7 @@ class Requester:
         self._asking = Asking(member, book)
         self._ordering = Ordering(member, cooldown, self._lanes, book, self._asking)
         self._receiving = Receiving(member, book)
+        self._stopping = Stopping(book)
         self._failures = Failures(member, cooldown, self._lanes, book, self._asking, self._ordering, self._receiving)
 
     @property
@@ -94,6 +98,10 @@ class Requester:
                 return self._tick(now_ms)
             case ev.JobAsked():
                 return self._asking.ask(event, now_ms)
+            case ev.JobStopAsked():
+                return self._stopping.ask(event, now_ms)
+            case ev.MessageSigned(StopOrder() as stop, signature):
+                return self._stopping.signed(stop, signature)
             case ev.MessageSigned(Request() as request, signature):
                 return self._asking.publish(request, signature, now_ms)
             case ev.MessageReceived(peer_id, SignedOffer() as signed):

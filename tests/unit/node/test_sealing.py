@@ -32,6 +32,7 @@ from protocol.stages.commitment import Result, SettledJob
 from protocol.stages.request import CLASSIFY, EMBED, GENERATE, KINDS
 from protocol.wire.envelope import struct_hash
 from protocol.wire.ids import ZERO_ADDRESS, Cid, cid_of
+from tests.simulation.scene import DOMAIN
 
 NOW = 1_700_000_000_000
 JOB = b"\x11" * 32
@@ -98,7 +99,7 @@ def side(home: Path) -> Side:
     keys = ContentKeys(SecretFiles(home / "keys" / "content"))
     secrets = HpkeSecrets(SecretFiles(home / "keys" / "hpke"))
     stated: dict[bytes, int] = {}
-    sealing = Sealing(secrets, keys, store, workspaces, home / "results", stated.get)
+    sealing = Sealing(secrets, keys, store, workspaces, home / "results", stated.get, DOMAIN)
     return Side(home, sealing, store, workspaces, keys, stated)
 
 
