@@ -22,6 +22,7 @@ OWNER = "0x" + "11" * 20
 CLIENT = "0x" + "22" * 20
 PROVIDER = "0x" + "33" * 20
 VERIFIER = "0x" + "44" * 20
+STOPPED_WEI = VCN // 1_000
 CLOSES_AT = 1_767_323_045
 
 SMOL = views.ModelView("ab" * 32, "SmolLM2-135M-Instruct", 269_000_000, 1_200_000_000, 8_192, "bf16", (1, 2), (1, 2))
@@ -253,7 +254,7 @@ class FakeBackend:
             raise Fault("bad_request", "only its client can stop it")
         self.stopped.append(job.id)
         if job.state == "running" and job.text:
-            self.change(job.id, state="delivered", finish="stop_order", tokens=1, cost_wei=VCN // 1_000)
+            self.change(job.id, state="delivered", finish="stop_order", tokens=1, cost_wei=STOPPED_WEI)
         elif not job.ended and job.state not in views.ANSWERED:
             trouble = views.Trouble("job_failed", "stopped before its first token: it costs nothing", "")
             self.change(job.id, state="failed", failure=trouble)

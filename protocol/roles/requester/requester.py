@@ -45,7 +45,6 @@ class Requester:
     _ordering: Ordering = field(init=False)
     _receiving: Receiving = field(init=False)
     _failures: Failures = field(init=False)
-    _stopping: Stopping = field(init=False)
 
     def __post_init__(self) -> None:
         member, book, cooldown = self.member, self._book, ProviderCooldown()
@@ -54,7 +53,6 @@ class Requester:
         self._asking = Asking(member, book)
         self._ordering = Ordering(member, cooldown, self._lanes, book, self._asking)
         self._receiving = Receiving(member, book)
-        self._stopping = Stopping(book)
         self._failures = Failures(member, cooldown, self._lanes, book, self._asking, self._ordering, self._receiving)
 
     @property
@@ -99,9 +97,9 @@ class Requester:
             case ev.JobAsked():
                 return self._asking.ask(event, now_ms)
             case ev.JobStopAsked():
-                return self._stopping.ask(event, now_ms)
+                return Stopping(self._book).ask(event, now_ms)
             case ev.MessageSigned(StopOrder() as stop, signature):
-                return self._stopping.signed(stop, signature)
+                return Stopping(self._book).signed(stop, signature)
             case ev.MessageSigned(Request() as request, signature):
                 return self._asking.publish(request, signature, now_ms)
             case ev.MessageReceived(peer_id, SignedOffer() as signed):

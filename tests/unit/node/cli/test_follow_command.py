@@ -220,7 +220,10 @@ def test_ctrl_c_detaches_and_says_how_to_come_back(capsys: pytest.CaptureFixture
     assert follower.run() == Exit.INTERRUPTED
     said = capsys.readouterr()
     assert said.out == "One \n"
-    assert said.err.endswith("detached; the job goes on: vcoin job show abababab --follow\n")
+    assert said.err.splitlines()[-2:] == [
+        "detached; the job goes on: vcoin job show abababab --follow",
+        "end it, and what it costs, by: vcoin job stop abababab",
+    ]
 
 
 def test_who_stays_misses_nothing(
