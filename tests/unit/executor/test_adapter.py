@@ -124,3 +124,16 @@ async def test_the_end_of_the_node_is_no_answer() -> None:
         nursery.cancel_scope.cancel()
     assert answers == []
     assert runner.running == set()
+
+
+async def test_run_is_told_to_end_and_goes_on_until_it_has() -> None:
+    runner = Endless()
+    containers = ContainerAdapter(runner, _nothing)
+    wish = ShortenRun(JOB, bytes(65))
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(containers.perform, run_of(JOB))
+            await runner.started.wait()
+            assert await containers.perform(wish) == RunShortened(JOB)
+            assert (runner.shortened, runner.running) == ([wish], {JOB})
+            nursery.cancel_scope.cancel()
