@@ -239,15 +239,23 @@ async def test_client_that_left_before_its_job_had_an_id_has_it_stopped(gateway:
 
 
 async def test_one_choice_that_fails_stops_the_others(gateway: Gateway) -> None:
-    async def play(job_id: str) -> None:
-        await gateway.asked(2)
-        failure = views.Trouble("job_failed", "the container ended", "")
-        gateway.backend.change(job_id, state="failed", node=PROVIDER, failure=failure)
+    answers: list[httpx.Response] = []
 
-    assert (await answer_of(gateway, play, n=2)).status_code == 502
+    async def ask() -> None:
+        answers.append(await gateway.chat(n=2))
+
     with trio.fail_after(WITHIN_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            jobs = await gateway.asked(2)
+            while set(jobs) != gateway.backend.feed.followed:
+                await trio.lowlevel.checkpoint()
+            failure = views.Trouble("job_failed", "the container ended", "")
+            gateway.backend.change(jobs[0], state="failed", node=PROVIDER, failure=failure)
         while len(gateway.backend.stopped) < 2:
             await trio.lowlevel.checkpoint()
+    assert answers[0].status_code == 502
+    assert gateway.backend.held[jobs[1]].state == "failed"
 
 
 @pytest.mark.parametrize("has_begun", [True, False])
