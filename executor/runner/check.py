@@ -9,7 +9,7 @@ from typing import Any
 from .engine import AnswerEngine
 from .fingerprint import encode_check, projection, whiten
 from .generate import MAX_NEW_TOKENS, chooser_of, dtype_of, read_act_w, read_input
-from .job import BadInput, Job, Read, Work
+from .job import STOP_ORDER, BadInput, Job, Read, Work
 from .prompts import ids_sha256
 from .stops import StopSearch
 
@@ -41,7 +41,8 @@ def work(job: Job, model: AnswerEngine) -> Work:
             raise BadInput("bad_result", f"result.json misstates {name}")
     if result.get("prompt_token_ids_sha256") != ids_sha256(prompt):
         raise BadInput("prompt_mismatch", "the answer is to another prompt")
-    output, stopped = _answer(result, model, max_new, may_stop=bool(asked.rules.stops))
+    ends = {"stop": bool(asked.rules.stops), STOP_ORDER: bool(job.number("stop_ordered", 0, 1, 0))}
+    output, stopped = _answer(result, model, max_new, ends)
     yield Read(len(prompt), len(output))
     if asked.rules.stops:
         yield from _require_end(output, StopSearch(asked.rules.stops, model.prompts.text_of), result["finish"])
@@ -51,16 +52,22 @@ def work(job: Job, model: AnswerEngine) -> Work:
     job.write("check.bin", encode_check(whitened, projection(job.id, model.hidden), margins))
 
 
-def _answer(result: dict[str, Any], model: AnswerEngine, max_new: int, *, may_stop: bool) -> tuple[list[int], bool]:
-    """The tokens of an answer, and whether a stop token came after them."""
+def _answer(
+    result: dict[str, Any], model: AnswerEngine, max_new: int, may_end: dict[str, bool]
+) -> tuple[list[int], bool]:
+    """The tokens of an answer, and whether a stop token came after them.
+
+    Args: may_end, whether it may have ended before its length by a stop string, and by a stop order.
+    """
     ids, finish = result.get("output_token_ids"), result.get("finish")
     if not isinstance(ids, list) or len(ids) > max_new:
         raise BadInput("bad_result", "output_token_ids is no list or too long")
     if not all(type(i) is int and 0 <= i < model.vocab and i not in model.eos_ids for i in ids):
         raise BadInput("bad_result", "output_token_ids holds what is no token of an answer")
-    # At full length nothing more was chosen, so no stop token was either.
-    ends = ("stop",) if finish == "stop" and may_stop else ("length",) if len(ids) == max_new else ("eos",)
-    if finish not in ends:
+    # At full length nothing more was chosen, so no stop token was either, and no order came in time.
+    is_whole = len(ids) == max_new
+    ends = {"stop": may_end["stop"], STOP_ORDER: may_end[STOP_ORDER] and not is_whole}
+    if not ends.get(str(finish), finish == ("length" if is_whole else "eos")):
         raise BadInput("bad_result", "the answer ends before it was finished")
     return ids, finish == "eos"
 

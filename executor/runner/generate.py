@@ -157,9 +157,13 @@ def run(job: Job, model: AnswerEngine) -> dict[str, object]:
     stream, growing = TokenStream(), asked.growing(model)
     batch = model.batch(sum(asked.size))
     batch.join(0, asked.prompt, asked.max_new_tokens, asked.chooser)
-    while batch.is_reading:
-        batch.read(len(asked.prompt))
-    while batch.is_writing and not growing.cut:
+    while batch.is_reading or (batch.is_writing and not growing.cut):
+        if job.is_stop_ordered:
+            growing.ordered = True
+            break
+        if batch.is_reading:
+            batch.read(len(asked.prompt))
+            continue
         for _, token, state in batch.choose():
             is_stop = token in model.eos_ids
             growing.add(token, state, is_stop=is_stop)

@@ -143,6 +143,13 @@ class Backend(Protocol):
         Raises: Fault not_found or ambiguous, when it is entered.
         """
 
+    async def stop_job(self, prefix: str) -> views.JobView:
+        """Stop a job of this node's user: it ends for nothing, or at its next token and costs what was written.
+
+        Does nothing to a job that has its answer, or has ended. Returns: the job as it stands then.
+        Raises: Fault not_found, ambiguous; bad_request for a job of another client, and for one that only reads.
+        """
+
     async def job_proof(self, prefix: str, *, with_content: bool) -> dict[str, Any]:
         """The proof of a job as far as it has come, as its file holds it (docs/verify.md).
 

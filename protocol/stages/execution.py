@@ -11,6 +11,7 @@ from typing import Any
 from protocol.stages.assignment import JobDetails, kind_of
 from protocol.stages.blob import ModelManifest
 from protocol.stages.request import GENERATE
+from protocol.stages.stop_order import STOP_ORDER
 from protocol.stages.token_rules import is_alone
 from protocol.wire.codec import U8, U16, U32, U64, Bytes32, Text
 from protocol.wire.ids import JobId
@@ -126,11 +127,13 @@ def validate_result(
     salt: str | None = None,
     *,
     may_stop: bool = False,
+    stop_ordered: bool = False,
 ) -> ResultFacts:
     """Local validation: schema, bounds and the stop rule; every seat applies the same one.
 
     Args: raw, the bytes of result.json; salt, what the input carried, where the caller knows it; may_stop, whether the
-    input has stop strings, which end an answer. Its runner alone can tell whether one did.
+    input has stop strings, which end an answer. Its runner alone can tell whether one did. stop_ordered, whether its
+    client has ordered a stop, which may have ended it anywhere; see `stop_order`.
     Raises: InvalidResult.
     """
     plain = read_result(raw, job_id, manifest, salt)
@@ -139,7 +142,8 @@ def validate_result(
         raise InvalidResult("output_token_ids")
     _require(len(ids) <= max_new_tokens, "output_token_ids: count")
     _require(all(type(token) is int and 0 <= token < manifest.vocab for token in ids), "output_token_ids: range")
-    _require_stop(ids, plain.get("finish"), manifest, max_new_tokens, may_stop=may_stop)
+    ends = {"stop": may_stop, STOP_ORDER: stop_ordered}
+    _require_stop(ids, plain.get("finish"), manifest, max_new_tokens, ends)
     return ResultFacts(tuple(ids), plain["finish"], hashlib.sha256(raw).digest())
 
 
@@ -179,15 +183,19 @@ def validate_fingerprint(raw: bytes, token_count: int) -> None:
         _require(scale < 0x7C00, "proof.bin: scale")
 
 
-def _require_stop(ids: list[int], finish: Any, manifest: ModelManifest, max_new_tokens: int, *, may_stop: bool) -> None:
-    """The answer ends before the first stop token, with a stop string, or is exactly as long as was paid for."""
+def _require_stop(
+    ids: list[int], finish: Any, manifest: ModelManifest, max_new_tokens: int, ends: dict[str, bool]
+) -> None:
+    """The answer ends before the first stop token, or is exactly as long as was paid for; or as `ends` allow."""
     _require(not any(token in manifest.eos_ids for token in ids), "a stop token inside of the answer")
     if finish == "eos":
         _require(len(ids) < max_new_tokens, "finish is eos at full length")
     elif finish == "length":
         _require(len(ids) == max_new_tokens, "cut short")
-    elif finish == "stop" and may_stop:
+    elif finish == "stop" and ends["stop"]:
         _require(len(ids) > 0, "a stop string in an empty answer")
+    elif finish == STOP_ORDER and ends[STOP_ORDER]:
+        _require(len(ids) < max_new_tokens, "stopped at full length")
     else:
         raise InvalidResult("finish")
 
