@@ -8,9 +8,11 @@ from typing import Any
 
 from .engine import AnswerEngine
 from .fingerprint import encode_check, projection, whiten
-from .generate import MAX_NEW_TOKENS, chooser_of, dtype_of, read_act_w, read_input
+from .generate import DEAD_END, MAX_NEW_TOKENS, chooser_of, dtype_of, read_act_w, read_input
+from .grammar import AnswerGrammar, grammar_of
 from .job import BadInput, Job, Read, Work
 from .prompts import ids_sha256
+from .rules import ChoiceRules
 from .stops import StopSearch
 
 SEARCHED_AT_ONCE = 256
@@ -41,17 +43,19 @@ def work(job: Job, model: AnswerEngine) -> Work:
             raise BadInput("bad_result", f"result.json misstates {name}")
     if result.get("prompt_token_ids_sha256") != ids_sha256(prompt):
         raise BadInput("prompt_mismatch", "the answer is to another prompt")
-    output, stopped = _answer(result, model, max_new, may_stop=bool(asked.rules.stops))
+    output, stopped = _answer(result, model, max_new, asked.rules)
     yield Read(len(prompt), len(output))
     if asked.rules.stops:
         yield from _require_end(output, StopSearch(asked.rules.stops, model.prompts.text_of), result["finish"])
-    trace = yield from model.tracing(prompt, output, chooser_of(job, asked.rules, output))
+    grammar = grammar_of(asked.rules.schema, model)
+    trace = yield from model.tracing(prompt, output, chooser_of(job, asked.rules, output, grammar))
+    _require_instance(output, grammar, model, result["finish"])
     whitened = whiten(trace.states, read_act_w(model.hidden))
     margins = trace.of_first(len(output), stopped)
     job.write("check.bin", encode_check(whitened, projection(job.id, model.hidden), margins))
 
 
-def _answer(result: dict[str, Any], model: AnswerEngine, max_new: int, *, may_stop: bool) -> tuple[list[int], bool]:
+def _answer(result: dict[str, Any], model: AnswerEngine, max_new: int, rules: ChoiceRules) -> tuple[list[int], bool]:
     """The tokens of an answer, and whether a stop token came after them."""
     ids, finish = result.get("output_token_ids"), result.get("finish")
     if not isinstance(ids, list) or len(ids) > max_new:
@@ -59,7 +63,8 @@ def _answer(result: dict[str, Any], model: AnswerEngine, max_new: int, *, may_st
     if not all(type(i) is int and 0 <= i < model.vocab and i not in model.eos_ids for i in ids):
         raise BadInput("bad_result", "output_token_ids holds what is no token of an answer")
     # At full length nothing more was chosen, so no stop token was either.
-    ends = ("stop",) if finish == "stop" and may_stop else ("length",) if len(ids) == max_new else ("eos",)
+    ends = ("length",) if len(ids) == max_new else ("eos", DEAD_END) if rules.schema else ("eos",)
+    ends = ("stop",) if finish == "stop" and rules.stops else ends
     if finish not in ends:
         raise BadInput("bad_result", "the answer ends before it was finished")
     return ids, finish == "eos"
@@ -76,3 +81,14 @@ def _require_end(ids: list[int], search: StopSearch, finish: str) -> Iterator[No
             yield
     if found != (finish == "stop"):
         raise BadInput("bad_result", "the answer misstates whether a stop string ended it")
+
+
+def _require_instance(ids: list[int], grammar: AnswerGrammar | None, model: AnswerEngine, finish: str) -> None:
+    """Raises BadInput unless an answer ends where its schema says, if it has one."""
+    if grammar is None:
+        return
+    allowed = grammar.allowed(ids, len(ids))
+    if finish == "eos" and not allowed[[*model.eos_ids]].any():
+        raise BadInput("bad_result", "the answer ends before it is an instance of its schema")
+    if finish == DEAD_END and allowed.any():
+        raise BadInput("bad_result", "the answer ends though its schema lets it go on")

@@ -23,8 +23,7 @@ def validate(
     """
     _require_served(kind)
     if kind == GENERATE:
-        may_stop = bool(rules_of(input_json).stop)
-        return validate_result(raw, job_id, manifest, max_new_tokens, _salt(input_json), may_stop=may_stop)
+        return validate_result(raw, job_id, manifest, max_new_tokens, _salt(input_json), rules_of(input_json))
     return validate_reading(kind, raw, job_id, manifest, max_new_tokens, read_texts(kind, input_json))
 
 

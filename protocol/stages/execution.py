@@ -11,12 +11,14 @@ from typing import Any
 from protocol.stages.assignment import JobDetails, kind_of
 from protocol.stages.blob import ModelManifest
 from protocol.stages.request import GENERATE
-from protocol.stages.token_rules import is_alone
+from protocol.stages.token_rules import NO_RULES, TokenRules, is_alone
 from protocol.wire.codec import U8, U16, U32, U64, Bytes32, Text
 from protocol.wire.ids import JobId
 
 CHUNK_TOKENS = 32
 PROOF_CHUNK_BYTES = 2 + CHUNK_TOKENS * 8
+DEAD_END = "dead_end"
+"""How an answer ended that its schema let go on with no token, though it was no instance yet."""
 
 
 class Outcome(StrEnum):
@@ -124,13 +126,12 @@ def validate_result(
     manifest: ModelManifest,
     max_new_tokens: int,
     salt: str | None = None,
-    *,
-    may_stop: bool = False,
+    rules: TokenRules = NO_RULES,
 ) -> ResultFacts:
     """Local validation: schema, bounds and the stop rule; every seat applies the same one.
 
-    Args: raw, the bytes of result.json; salt, what the input carried, where the caller knows it; may_stop, whether the
-    input has stop strings, which end an answer. Its runner alone can tell whether one did.
+    Args: raw, the bytes of result.json; salt, what the input carried, where the caller knows it; rules, of the input,
+    which may end an answer. Its runner alone can tell whether one did.
     Raises: InvalidResult.
     """
     plain = read_result(raw, job_id, manifest, salt)
@@ -139,7 +140,7 @@ def validate_result(
         raise InvalidResult("output_token_ids")
     _require(len(ids) <= max_new_tokens, "output_token_ids: count")
     _require(all(type(token) is int and 0 <= token < manifest.vocab for token in ids), "output_token_ids: range")
-    _require_stop(ids, plain.get("finish"), manifest, max_new_tokens, may_stop=may_stop)
+    _require_stop(ids, plain.get("finish"), manifest, max_new_tokens, rules)
     return ResultFacts(tuple(ids), plain["finish"], hashlib.sha256(raw).digest())
 
 
@@ -179,15 +180,18 @@ def validate_fingerprint(raw: bytes, token_count: int) -> None:
         _require(scale < 0x7C00, "proof.bin: scale")
 
 
-def _require_stop(ids: list[int], finish: Any, manifest: ModelManifest, max_new_tokens: int, *, may_stop: bool) -> None:
-    """The answer ends before the first stop token, with a stop string, or is exactly as long as was paid for."""
+def _require_stop(ids: list[int], finish: Any, manifest: ModelManifest, max_new_tokens: int, rules: TokenRules) -> None:
+    """The answer ends before the first stop token, with a stop string, where its schema lets no token follow, or is
+    exactly as long as was paid for."""
     _require(not any(token in manifest.eos_ids for token in ids), "a stop token inside of the answer")
     if finish == "eos":
         _require(len(ids) < max_new_tokens, "finish is eos at full length")
     elif finish == "length":
         _require(len(ids) == max_new_tokens, "cut short")
-    elif finish == "stop" and may_stop:
+    elif finish == "stop" and rules.stop:
         _require(len(ids) > 0, "a stop string in an empty answer")
+    elif finish == DEAD_END and rules.schema:
+        _require(0 < len(ids) < max_new_tokens, "a dead end of the schema in an empty answer, or a full one")
     else:
         raise InvalidResult("finish")
 

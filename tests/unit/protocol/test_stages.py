@@ -30,6 +30,7 @@ from protocol.stages.reputation import ReputationRecord, score_terms
 from protocol.stages.request import Request, accepts_class, require_fresh
 from protocol.stages.sampling import ListSlot, draw_order, draw_samples
 from protocol.stages.settlement import split
+from protocol.stages.token_rules import TokenRules
 from protocol.stages.verification import (
     Calibration,
     Tolerance,
@@ -327,6 +328,17 @@ def test_a_good_result_is_read():
 def test_a_bad_result_is_never_offered(changes):
     with pytest.raises(InvalidResult):
         validate_result(result_json(**changes), JOB, MANIFEST, 10, "ab" * 16)
+
+
+def test_only_a_schema_ends_an_answer_in_a_dead_end():
+    ruled = TokenRules(schema='{"type":"object"}')
+    raw = result_json(finish="dead_end", output_token_ids=[5] * 9)
+    assert validate_result(raw, JOB, MANIFEST, 10, "ab" * 16, ruled).finish == "dead_end"
+    for rules, ids in ((TokenRules(("x",)), [5] * 9), (ruled, []), (ruled, [5] * 10)):
+        with pytest.raises(InvalidResult):
+            validate_result(result_json(finish="dead_end", output_token_ids=ids), JOB, MANIFEST, 10, "ab" * 16, rules)
+    with pytest.raises(InvalidResult):
+        validate_result(result_json(finish="stop"), JOB, MANIFEST, 10, "ab" * 16, ruled)
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"[" * 10_000, b'{"v": 1}', result_json() + b" "])
