@@ -69,7 +69,7 @@ def build(host: str = DEFAULT_HOST, log: IO[bytes] | int = subprocess.DEVNULL) -
 def _sources(folder: Path) -> Iterator[Path]:
     yield folder / "Dockerfile"
     yield folder / "requirements.lock"
-    yield from sorted(folder.rglob("*.py"))
+    yield from sorted((*folder.rglob("*.py"), *folder.rglob("*.c")))
 
 
 def _exists(name: str, host: str) -> bool:

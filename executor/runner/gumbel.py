@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .contenders import finder
 from .fingerprint import Doubles, Integers, Words
 from .logits import Logits
 
@@ -127,6 +128,11 @@ class Chooser:
         one. Of two tokens whose rough scores lie further apart than both may be off, the lower one cannot win.
         """
         rough, apart = logits.rough, 2 * logits.off + within
+        if compiled := finder():
+            found = compiled.find(rough, self._key(place), self.temperature_milli / 1000, apart, int(NEARLY_RARE), HIGH)
+            if found is not None:
+                ids = np.concatenate([np.array(asked, np.int64), found])
+                return ids, self.scores(logits, place, ids)
         likeliest = rough.argmax()
         first = np.array([*asked, likeliest], np.int64)
         if not (np.isfinite(rough[likeliest]) and np.isfinite(apart)):

@@ -1,4 +1,4 @@
-"""What a warm engine saves: short jobs one after the other, jobs side by side, and checks."""
+"""How a warm engine serves one job, jobs side by side and checks; beside it llama.cpp's server on as many cores."""
 
 from __future__ import annotations
 
@@ -7,28 +7,32 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
 
-from executor import devices
+from executor import devices, images
+from executor.containers.sandbox import Limits
 from executor.docker_runner import Capacity, DockerRunner
 from executor.runs.context import RunnerContext
 from executor.scheduler.slots import HostSlots
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspaces
 from protocol.effects import ReplaySample
 from protocol.stages.execution import Outcome, RunSpec
+from tests.benchmarks.anchors import llama_server
 from tests.benchmarks.line import Line
-from tests.support.runner_context import open_context, small_model
+from tests.support.runner_context import docker_host, open_context, small_model
 
 NEEDS = ("venv", "docker engine", "runner image", "model")
 KEYS = (
     "serving.first_token_ms",
     "serving.job64_s",
-    "serving.speed_8",
+    "serving.jobs16_s",
+    "serving.stream_ratio",
+    "serving.batch_ratio",
     "serving.join_ms",
     "serving.stall_ms",
     "serving.longest_wait_s",
@@ -37,6 +41,8 @@ KEYS = (
 )
 SUBJECTS = ("bees", "paper", "volcanoes", "bread", "rivers", "clocks", "trade", "sleep")
 TOKENS, TEMPERATURE_MILLI, SHORT_JOBS, CHECKS = 64, 800, 100, 35
+ROUNDS = 3
+JOBS_AT_ONCE = 16
 LONG_PROMPT_WORDS = 1_900
 
 
@@ -101,15 +107,21 @@ class Node:
 
 def run() -> list[Line]:
     """Raises: RuntimeError if a job fails."""
+    anchor = llama_server.build(images.find(docker_host()))
     with open_context() as context, tempfile.TemporaryDirectory(prefix="vcoin-bench-") as made:
         class_id = max(devices.class_ids())
-        return trio.run(_measure, context, Path(made), class_id)
+        return trio.run(_measure, context, Path(made), class_id, anchor)
 
 
-async def _measure(context: RunnerContext, home: Path, class_id: int) -> list[Line]:
+async def _measure(context: RunnerContext, home: Path, class_id: int, anchor: str) -> list[Line]:
     async with _node(context, home, class_id) as node:
         await node.ask(_question("bees"), 4)
-        lines = await _alone(node) + await _side_by_side(node) + await _joining(node) + await _checks(node)
+        lines = [
+            *await _speeds(node, anchor, context.models.path(small_model().cid)),
+            *await _many(node),
+            *await _joining(node),
+            *await _checks(node),
+        ]
         for _ in range(SHORT_JOBS):
             await node.ask("Say yes.", 2)
         words = f"containers for {SHORT_JOBS} short jobs, and all that was measured before"
@@ -127,18 +139,43 @@ async def _node(context: RunnerContext, home: Path, class_id: int) -> AsyncItera
         nursery.cancel_scope.cancel()
 
 
-async def _alone(node: Node) -> list[Line]:
-    seen = [await node.ask(_question(subject)) for subject in SUBJECTS[:5]]
-    firsts = statistics.median(each.first_s for each in seen) * 1000
-    wholes = statistics.median(each.ended_s - each.began_s for each in seen)
+async def _speeds(node: Node, anchor: str, model: Path) -> list[Line]:
+    """Tokens a second, prompts included: ours with draw and fingerprint, and those of llama.cpp's server."""
+    alone = [await node.ask(_question(subject)) for subject in SUBJECTS[:5]]
+    firsts = statistics.median(each.first_s for each in alone) * 1000
+    wholes = statistics.median(each.ended_s - each.began_s for each in alone)
+    one = statistics.median(each.tokens / (each.ended_s - each.began_s) for each in alone)
+    eight = statistics.median([await _rate_of(node, SUBJECTS) for _ in range(ROUNDS)])
+    questions = [_question(subject) for subject in SUBJECTS]
+    cores = Limits().threads
+    theirs = await trio.to_thread.run_sync(
+        lambda: llama_server.rates(anchor, model, cores, TEMPERATURE_MILLI, TOKENS, questions)
+    )
+    beside = "{:.1f} tokens/s, llama.cpp's server {:.1f}, on {} core(s)"
     return [
-        Line("serving.first_token_ms", firsts, "ms", "<= 600", "executor alone, engine warm, prompt of 44", len(seen)),
-        Line("serving.job64_s", wholes, "s", "<= 2", f"executor alone, {TOKENS} tokens", len(seen)),
+        Line("serving.first_token_ms", firsts, "ms", "<= 600", "executor alone, engine warm, prompt of 44", len(alone)),
+        Line("serving.job64_s", wholes, "s", "<= 2", f"executor alone, {TOKENS} tokens", len(alone)),
+        Line(
+            "serving.stream_ratio",
+            one / theirs["one"],
+            "ratio",
+            ">= 0.95",
+            beside.format(one, theirs["one"], cores),
+            len(alone),
+        ),
+        Line(
+            "serving.batch_ratio",
+            eight / theirs["eight"],
+            "ratio",
+            ">= 0.95",
+            "eight streams: " + beside.format(eight, theirs["eight"], cores),
+            ROUNDS,
+        ),
     ]
 
 
-async def _side_by_side(node: Node) -> list[Line]:
-    one = await node.ask(_question("bees"))
+async def _rate_of(node: Node, subjects: Sequence[str]) -> float:
+    """Tokens a second of jobs side by side."""
     found: list[Seen] = []
 
     async def ask(subject: str) -> None:
@@ -146,12 +183,16 @@ async def _side_by_side(node: Node) -> list[Line]:
 
     began_s = time.monotonic()
     async with trio.open_nursery() as nursery:
-        for subject in SUBJECTS:
+        for subject in subjects:
             nursery.start_soon(ask, subject)
-    rate_8 = sum(each.tokens for each in found) / (time.monotonic() - began_s)
-    rate_1 = one.tokens / (one.ended_s - one.began_s)
-    words = f"tokens/s with prompts: {rate_1:.1f} of one job, {rate_8:.1f} of eight"
-    return [Line("serving.speed_8", rate_8 / rate_1, "ratio", "> 1", words, len(SUBJECTS))]
+    return sum(each.tokens for each in found) / (time.monotonic() - began_s)
+
+
+async def _many(node: Node) -> list[Line]:
+    began_s = time.monotonic()
+    rate = await _rate_of(node, SUBJECTS * (JOBS_AT_ONCE // len(SUBJECTS)))
+    words = f"executor alone, {JOBS_AT_ONCE} jobs of {TOKENS} tokens at once, {rate:.1f} tokens/s"
+    return [Line("serving.jobs16_s", time.monotonic() - began_s, "s", "<= 15", words, JOBS_AT_ONCE)]
 
 
 async def _joining(node: Node) -> list[Line]:

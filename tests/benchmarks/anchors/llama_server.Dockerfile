@@ -25,3 +25,5 @@ COPY --from=server /opt/llama-server /opt/llama-server
 COPY --from=server /opt/llama.cpp/convert_hf_to_gguf.py /opt/convert/
 COPY --from=server /opt/llama.cpp/conversion /opt/convert/conversion
 COPY --from=server /opt/llama.cpp/gguf-py /opt/convert/gguf-py
+# The converter imports it before it looks for the vocabulary of the kind that it reads, which this model has not.
+RUN echo "SentencePieceProcessor = None" > /opt/convert/sentencepiece.py

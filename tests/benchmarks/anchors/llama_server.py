@@ -46,6 +46,9 @@ def _run(command: Sequence[str], timeout_s: float) -> str:
             text=True,
             timeout=timeout_s,
         )
-    except (OSError, subprocess.SubprocessError) as error:
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.strip().splitlines() or ["nothing"]
+        raise RuntimeError(f"llama.cpp's server cannot be measured here; the last it said: {said[-1]}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
         raise RuntimeError(f"llama.cpp's server cannot be measured here: {error}") from error
     return ended.stdout

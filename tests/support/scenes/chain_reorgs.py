@@ -1,7 +1,7 @@
 """A chain that loses blocks while adapters work."""
 
 from chain.tx.wallet import Key
-from protocol.effects import ChainEffect, CheckIn, OpenLane, RefundBatch, SealEpoch, SubmitBatch, VoidStarved
+from protocol.effects import ChainEffect, CheckIn, LandLane, OpenLane, RefundBatch, SealEpoch, SubmitBatch, VoidStarved
 from protocol.events import (
     AccountSeen,
     BatchRefunded,
@@ -51,7 +51,15 @@ async def _check_in(at: Case) -> tuple[Key, ChainEffect]:
     return NODE, CheckIn(NODE.address, now // DAY_S + 1)
 
 
+async def _land_lane(at: Case) -> tuple[Key, ChainEffect]:
+    """The node brings its client's order on chain."""
+    _, asked = await open_lane(at)
+    assert isinstance(asked, OpenLane)
+    return NODE, LandLane(asked.order, asked.signature)
+
+
 LANE_OPENED = Step(OpenLane, (LaneSeen, AccountSeen), open_lane)
+LANE_LANDED = Step(LandLane, (LaneSeen, AccountSeen), _land_lane)
 SUBMITTED = Step(SubmitBatch, (LaneSeen, BatchSubmitted), submit)
 SEALED = Step(SealEpoch, (SeedRevealed,), seal)
 REFUNDED = Step(RefundBatch, (LaneSeen, BatchRefunded), refund)
