@@ -38,13 +38,13 @@ HOSTILE: dict[str, Any] = {
     "one property of many": {"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(256)}},
     "one value of many": {"enum": [f"value {i}" for i in range(1000)]},
     "alternatives that are one": {
-        "$defs": {"a": {"anyOf": [{"type": "array", "items": {"$ref": "#/$defs/a"}}] * 128}},
+        "$defs": {"a": {"anyOf": [{"type": "array", "items": {"$ref": "#/$defs/a"}}] * 64}},
         "$ref": "#/$defs/a",
     },
     "alternatives of alternatives": {
         "$defs": {
-            **{f"a{i}": {"anyOf": [{"$ref": f"#/$defs/a{i + 1}"}] * 4} for i in range(32)},
-            "a32": {"type": "integer"},
+            **{f"a{i}": {"anyOf": [{"$ref": f"#/$defs/a{i + 1}"}] * 4} for i in range(16)},
+            "a16": {"type": "integer"},
         },
         "$ref": "#/$defs/a0",
     },
