@@ -78,6 +78,11 @@ class Chooser:
     temperature_milli: int
     seed: bytes
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether no token could follow at the last place: only under rules."""
+        return False
+
     def choose(self, logits: Logits, place: int) -> int:
         """The token at `place`, counted from 0."""
         found = self._contenders(logits, place, 0.0)
