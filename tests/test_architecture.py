@@ -37,6 +37,7 @@ HOMES = {
     "docker": ("executor/containers", "executor/images.py"),
     "httpx": ("node", "tests"),
     "libp2p": ("p2p",),
+    "llguidance": ("executor/runner/grammar.py",),
     "multiaddr": ("p2p",),
     "peft": ("executor/runner",),
     "prometheus_client": ("node/api/metrics.py",),

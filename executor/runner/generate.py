@@ -11,6 +11,7 @@ from .decoding import Answer, Growing
 from .engine import AnswerEngine, AnswerSize
 from .events import TokenStream, emit
 from .fingerprint import Floats, encode_proof, projection, whiten
+from .grammar import AnswerGrammar, grammar_of
 from .gumbel import MAX_TEMPERATURE_MILLI, Chooser
 from .job import INPUT, BadInput, BadSpec, Job, canonical, is_text
 from .prompts import ids_sha256
@@ -19,12 +20,14 @@ from .rules import ChoiceRules, read_rules
 from .stops import StopSearch
 
 MAX_NEW_TOKENS = 1 << 20
-DTYPE_OF_CLASS = {1: "fp32", 2: "bf16"}
+DEAD_END = "dead_end"
+"""Why an answer ended that its schema lets go on with no token, and not end."""
+DTYPE_OF_CLASS = {1: "fp32", 2: "bf16", 3: "q8_0"}
 
 
 def dtype_of(job: Job) -> tuple[str, int]:
     """Number format and device class, which must belong together. Raises BadSpec."""
-    device_class = job.number("device_class", 1, 2)
+    device_class = job.number("device_class", 1, max(DTYPE_OF_CLASS))
     dtype = job.text("dtype", tuple(DTYPE_OF_CLASS.values()))
     if DTYPE_OF_CLASS[device_class] != dtype:
         raise BadSpec("bad_param", f"device class {device_class} computes in {DTYPE_OF_CLASS[device_class]}")
@@ -47,17 +50,19 @@ class AskedInput:
         return model.prompts.fitting(model.prompts.text_ids(self.prompt), max_new_tokens)
 
 
-def chooser_of(job: Job, rules: ChoiceRules, written: Sequence[int] = ()) -> Chooser:
+def chooser_of(
+    job: Job, rules: ChoiceRules, written: Sequence[int] = (), grammar: AnswerGrammar | None = None
+) -> Chooser:
     """How the tokens of this job are chosen, by temperature and seed of its spec and the rules of its input.
 
-    Args: written, the tokens of an answer that is checked. Raises BadSpec.
+    Args: written, the tokens of an answer that is checked; grammar, of the rules' schema. Raises BadSpec.
     """
     temperature_milli = job.number("temperature_milli", 0, MAX_TEMPERATURE_MILLI)
     seed = rules.draw_seed(job.seed)
     if temperature_milli and not seed:
         raise BadSpec("bad_spec", "without a seed nothing can be drawn at a temperature above 0")
-    if rules.cuts or rules.penalises:
-        return RuledChooser(temperature_milli, seed, rules, list(written))
+    if rules.cuts or rules.penalises or grammar is not None:
+        return RuledChooser(temperature_milli, seed, rules, list(written), grammar)
     return Chooser(temperature_milli, seed)
 
 
@@ -117,7 +122,8 @@ def read_asked(job: Job, model: AnswerEngine) -> AskedChat:
     asked = read_input(job)
     prompt = asked.prompt_ids(model, max_new)
     model.require_memory(len(prompt), job.memory_bytes)
-    return AskedChat(job, asked.salt, prompt, max_new, chooser_of(job, asked.rules), asked.rules.stops)
+    chooser = chooser_of(job, asked.rules, grammar=grammar_of(asked.rules.schema, model))
+    return AskedChat(job, asked.salt, prompt, max_new, chooser, asked.rules.stops)
 
 
 class Desk:
@@ -141,7 +147,7 @@ class Desk:
             "engine": self._model.build,
             "prompt_token_ids_sha256": ids_sha256(asked.prompt),
             "output_token_ids": answer.ids,
-            "finish": answer.finish,
+            "finish": DEAD_END if asked.chooser.is_stuck else answer.finish,
         }
         r = projection(asked.job.id, self._model.hidden)
         asked.job.write("proof.bin", encode_proof(whiten(answer.states, self._act_w), r))

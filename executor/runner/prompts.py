@@ -2,15 +2,16 @@
 
 import hashlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .job import BadInput
 
+Made = TypeVar("Made")
 ROLES = ("system", "user", "assistant")
 
 
@@ -19,7 +20,15 @@ class PromptReader:
 
     def __init__(self, tokenizer: Any, context: int) -> None:
         self._tokenizer = tokenizer
+        self._made: dict[str, Any] = {}
         self.context = context
+
+    def once(self, name: str, make: Callable[[Any], Made]) -> Made:
+        """What is made of the tokenizer, at the first call by this name."""
+        if name not in self._made:
+            self._made[name] = make(self._tokenizer)
+        found: Made = self._made[name]
+        return found
 
     def prompt_ids(self, messages: object, max_new_tokens: int) -> list[int]:
         """The chat as token ids, with room left for the answer. Raises BadInput."""

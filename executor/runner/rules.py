@@ -1,13 +1,14 @@
 """The token rules of an input: what its client says of the choice of tokens, beside the temperature.
 
 They are an object of whole numbers and texts; a rule that is left out is off, and an unknown one is refused:
-    {"stop": [...], "seed", "top_p_ppm", "top_k", "presence_milli", "frequency_milli"}
+    {"stop": [...], "seed", "top_p_ppm", "top_k", "presence_milli", "frequency_milli", "schema"}
 The sealed input holds them, so each node and seat that runs the job has them, and the client has signed for them.
 """
 
 import hashlib
 from dataclasses import dataclass
 
+from .answer_schema import read_schema
 from .job import BadInput
 
 MAX_STOPS = 4
@@ -29,7 +30,10 @@ BOUNDS = {
 
 @dataclass(frozen=True, slots=True)
 class ChoiceRules:
-    """The rules, read. top_p in millionths and top_k in tokens; penalties in thousandths of a logit unit."""
+    """The rules, read. top_p in millionths and top_k in tokens; penalties in thousandths of a logit unit.
+
+    schema: a JSON schema as text, of which the answer is an instance; empty if there is none.
+    """
 
     stops: tuple[str, ...] = ()
     seed: int | None = None
@@ -37,6 +41,7 @@ class ChoiceRules:
     top_k: int = 0
     presence_milli: int = 0
     frequency_milli: int = 0
+    schema: str = ""
 
     @property
     def cuts(self) -> bool:
@@ -59,7 +64,7 @@ def read_rules(plain: object) -> ChoiceRules:
     """The rules of an input. Raises BadInput."""
     if not isinstance(plain, dict):
         raise BadInput("bad_rules", "rules must be an object")
-    if unknown := plain.keys() - {"stop", *BOUNDS}:
+    if unknown := plain.keys() - {"stop", "schema", *BOUNDS}:
         raise BadInput("bad_rules", f"there is no rule {str(min(unknown))[:32]}")
     for name, (low, high) in BOUNDS.items():
         value = plain.get(name, low)
@@ -69,7 +74,17 @@ def read_rules(plain: object) -> ChoiceRules:
     if not isinstance(stops, list) or len(stops) > MAX_STOPS or not all(map(_is_stop, stops)):
         words = f"at most {MAX_STOPS} texts of 1 to {MAX_STOP_BYTES} bytes"
         raise BadInput("bad_rules", f"rules.stop must be {words}")
-    return ChoiceRules(tuple(stops), **{name: plain[name] for name in BOUNDS if name in plain})
+    schema = _schema(plain["schema"]) if "schema" in plain else ""
+    return ChoiceRules(tuple(stops), schema=schema, **{name: plain[name] for name in BOUNDS if name in plain})
+
+
+def _schema(value: object) -> str:
+    if not isinstance(value, str):
+        raise BadInput("bad_rules", "rules.schema must be a JSON schema as text")
+    try:
+        return read_schema(value)
+    except ValueError as error:
+        raise BadInput("bad_schema", f"rules.schema: {error}") from error
 
 
 def _is_stop(value: object) -> bool:

@@ -22,6 +22,7 @@ from .decoding import Growing
 from .engine import AnswerBatch, AnswerEngine
 from .events import TokenStream, emit
 from .generate import AskedChat, Desk, read_asked
+from .grammar import grammar_tokenizer
 from .job import OUTPUT, Job, Refused, Work
 from .works import Works
 
@@ -181,6 +182,8 @@ class Service:
 def run(job: Job, model: AnswerEngine, works: Works) -> dict[str, object]:
     """Serve until stdin is closed."""
     service = Service(job, model, works)
+    # It takes up to a second, for which answers would wait.
+    grammar_tokenizer(model)
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def listen() -> None:

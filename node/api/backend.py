@@ -163,7 +163,7 @@ class Backend(Protocol):
         """The leaves of a case that this node holds, in the clear. Raises: Fault not_found or ambiguous."""
 
     async def add_model(self, source: str) -> views.ModelView:
-        """Put a model into the content store: the absolute path of a Hugging Face directory, or "smollm2".
+        """Put a model into the content store: the absolute path of a Hugging Face directory or GGUF file, or "smollm2".
 
         Safe to do twice. Raises: Fault bad_model, store_full; preflight where no container can be run to convert it.
         """

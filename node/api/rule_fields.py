@@ -1,8 +1,10 @@
 """Fields of JSON objects that ask for token rules: for jobs in whole numbers, for the gateway as OpenAI writes them."""
 
+import json
 from typing import Any
 
 from node.api.fields import Reader, number, text
+from protocol.stages.answer_schema import MAX_SCHEMA_BYTES, read_schema
 from protocol.stages.token_rules import (
     MAX_PENALTY_MILLI,
     MAX_SEED,
@@ -13,6 +15,9 @@ from protocol.stages.token_rules import (
     TokenRules,
     require_stop,
 )
+
+ANY_OBJECT = '{"type":"object"}'
+"""The schema of any JSON object."""
 
 
 def stops(raw: Any) -> tuple[str, ...]:
@@ -26,6 +31,11 @@ def stops(raw: Any) -> tuple[str, ...]:
     return found
 
 
+def schema(raw: Any) -> str:
+    """A JSON schema as text. Raises: ValueError."""
+    return read_schema(text(1, MAX_SCHEMA_BYTES)(raw))
+
+
 RULE_FIELDS: dict[str, tuple[Reader, Any]] = {
     "stop": (stops, ()),
     "seed": (number(-MAX_SEED - 1, MAX_SEED), None),
@@ -33,6 +43,7 @@ RULE_FIELDS: dict[str, tuple[Reader, Any]] = {
     "top_k": (number(0, MAX_TOP_K), 0),
     "presence_milli": (number(-MAX_PENALTY_MILLI, MAX_PENALTY_MILLI), 0),
     "frequency_milli": (number(-MAX_PENALTY_MILLI, MAX_PENALTY_MILLI), 0),
+    "schema": (schema, ""),
 }
 """As a job of this node's own interface asks for them, each with the value that is off."""
 
@@ -57,6 +68,20 @@ def _scaled(raw: Any, scale: int, lowest: int, highest: int) -> int:
     return round(raw * scale)
 
 
+def _response_format(raw: Any) -> str:
+    """The schema that a response_format asks for; empty for a text."""
+    kind = raw.get("type") if isinstance(raw, dict) else None
+    if kind in ("text", "json_object") and len(raw) == 1:
+        return ANY_OBJECT if kind == "json_object" else ""
+    if kind != "json_schema" or set(raw) != {"type", "json_schema"}:
+        raise ValueError('expected {"type": "text"}, {"type": "json_object"}, or "json_schema" with its json_schema')
+    named = raw["json_schema"]
+    if not isinstance(named, dict) or not {"schema"} <= set(named) <= {"name", "description", "schema", "strict"}:
+        raise ValueError("expected of json_schema: a schema, and a name, a description and strict beside it")
+    # With or without `strict`, each answer is an instance: there is no weaker way to ask for one.
+    return read_schema(json.dumps(named["schema"]))
+
+
 OPENAI_FIELDS: dict[str, tuple[Reader, Any]] = {
     "stop": (stops, ()),
     "seed": (number(-MAX_SEED - 1, MAX_SEED), None),
@@ -64,6 +89,7 @@ OPENAI_FIELDS: dict[str, tuple[Reader, Any]] = {
     "top_k": (_count, 0),
     "presence_penalty": (_penalty, 0),
     "frequency_penalty": (_penalty, 0),
+    "response_format": (_response_format, ""),
 }
 """The same rules in OpenAI's names and units; top_k is not of OpenAI, but other servers have it."""
 _OURS = dict(zip(OPENAI_FIELDS, RULE_FIELDS, strict=True))

@@ -120,7 +120,8 @@ class NodeBackend:
         def make() -> ModelManifest:
             if source == "smollm2" and runner is not None:
                 return runner.add_small_model(parts.models)
-            return parts.models.add(Path(source), Path(source).name)
+            path = Path(source)
+            return parts.models.add(path, path.stem if path.is_file() else path.name)
 
         try:
             manifest = await self.shelf.put(Path(source), make)

@@ -30,15 +30,9 @@ def validate(
     """
     _require_served(kind)
     if kind == GENERATE:
-        return validate_result(
-            raw,
-            job_id,
-            manifest,
-            max_new_tokens,
-            _salt(input_json),
-            may_stop=bool(rules_of(input_json).stop),
-            stop_ordered=stop_ordered,
-        )
+        rules = rules_of(input_json)
+        salt = _salt(input_json)
+        return validate_result(raw, job_id, manifest, max_new_tokens, salt, rules, stop_ordered=stop_ordered)
     return validate_reading(kind, raw, job_id, manifest, max_new_tokens, read_texts(kind, input_json))
 
 

@@ -12,12 +12,14 @@ from protocol.stages.assignment import JobDetails, kind_of
 from protocol.stages.blob import ModelManifest
 from protocol.stages.request import GENERATE
 from protocol.stages.stop_order import STOP_ORDER
-from protocol.stages.token_rules import is_alone
+from protocol.stages.token_rules import NO_RULES, TokenRules, is_alone
 from protocol.wire.codec import U8, U16, U32, U64, Bytes32, Text
 from protocol.wire.ids import JobId
 
 CHUNK_TOKENS = 32
 PROOF_CHUNK_BYTES = 2 + CHUNK_TOKENS * 8
+DEAD_END = "dead_end"
+"""How an answer ended that its schema let go on with no token, though it was no instance yet."""
 
 
 class Outcome(StrEnum):
@@ -125,15 +127,15 @@ def validate_result(
     manifest: ModelManifest,
     max_new_tokens: int,
     salt: str | None = None,
+    rules: TokenRules = NO_RULES,
     *,
-    may_stop: bool = False,
     stop_ordered: bool = False,
 ) -> ResultFacts:
     """Local validation: schema, bounds and the stop rule; every seat applies the same one.
 
-    Args: raw, the bytes of result.json; salt, what the input carried, where the caller knows it; may_stop, whether the
-    input has stop strings, which end an answer. Its runner alone can tell whether one did. stop_ordered, whether its
-    client has ordered a stop, which may have ended it anywhere; see `stop_order`.
+    Args: raw, the bytes of result.json; salt, what the input carried, where the caller knows it; rules, of the input,
+    which may end an answer. Its runner alone can tell whether one did. stop_ordered, whether its client has ordered a
+    stop, which may have ended it anywhere; see `stop_order`.
     Raises: InvalidResult.
     """
     plain = read_result(raw, job_id, manifest, salt)
@@ -142,7 +144,7 @@ def validate_result(
         raise InvalidResult("output_token_ids")
     _require(len(ids) <= max_new_tokens, "output_token_ids: count")
     _require(all(type(token) is int and 0 <= token < manifest.vocab for token in ids), "output_token_ids: range")
-    ends = {"stop": may_stop, STOP_ORDER: stop_ordered}
+    ends = {"stop": bool(rules.stop), DEAD_END: bool(rules.schema), STOP_ORDER: stop_ordered}
     _require_stop(ids, plain.get("finish"), manifest, max_new_tokens, ends)
     return ResultFacts(tuple(ids), plain["finish"], hashlib.sha256(raw).digest())
 
@@ -194,6 +196,8 @@ def _require_stop(
         _require(len(ids) == max_new_tokens, "cut short")
     elif finish == "stop" and ends["stop"]:
         _require(len(ids) > 0, "a stop string in an empty answer")
+    elif finish == DEAD_END and ends[DEAD_END]:
+        _require(0 < len(ids) < max_new_tokens, "a dead end of the schema in an empty answer, or a full one")
     elif finish == STOP_ORDER and ends[STOP_ORDER]:
         _require(len(ids) < max_new_tokens, "stopped at full length")
     else:
@@ -240,5 +244,18 @@ def side_by_side_ms(ms_per_token: int, answers: int) -> int:
     return ms_per_token * (100 + SLOWER_PERCENT * (answers - 1)) // 100
 
 
-CLASS_DTYPES: dict[int, str] = {1: "fp32", 2: "bf16"}
-"""Arithmetic of the CPU device classes."""
+CLASS_DTYPES: dict[int, str] = {1: "fp32", 2: "bf16", 3: "q8_0"}
+"""Number format of the CPU device classes: of their arithmetic, or of the GGUF weights that they run as they are."""
+GGUF_DTYPES = frozenset({"q8_0"})
+"""Formats of manifests whose weights are a GGUF file. Each has a class of its own, which runs no other model."""
+
+
+def is_gguf_class(class_id: int) -> bool:
+    """Whether a class runs GGUF files of one type as they are."""
+    return CLASS_DTYPES.get(class_id) in GGUF_DTYPES
+
+
+def runs_dtype(class_id: int, dtype: str) -> bool:
+    """Whether a class runs models whose weights are stored in this format; a class that is not known may."""
+    found = CLASS_DTYPES.get(class_id, "")
+    return found == dtype if {found, dtype} & GGUF_DTYPES else True

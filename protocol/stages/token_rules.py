@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
+from protocol.stages.answer_schema import read_schema
+
 RULES_SIGNED = 1 << 31
 """Bit of JobDetails.temperature: the input is of version 2."""
 ALONE_SIGNED = 1 << 30
@@ -37,7 +39,7 @@ class TokenRules:
     stop: texts of which the first one that the answer holds ends it. seed: of the draw, instead of the job's own.
     top_p_ppm: the share of the likeliest tokens that are drawn from, in millionths; top_k: their number, 0 for all.
     presence_milli and frequency_milli: thousandths of a logit unit that a token loses once it was written, and each
-    time it was.
+    time it was. schema: a JSON schema, as text, of which the answer is an instance.
     """
 
     stop: tuple[str, ...] = ()
@@ -46,6 +48,7 @@ class TokenRules:
     top_k: int = 0
     presence_milli: int = 0
     frequency_milli: int = 0
+    schema: str = ""
 
     def __post_init__(self) -> None:
         """Raises: ValueError, with the rule and its bounds, for what no runner does."""
@@ -60,11 +63,14 @@ class TokenRules:
             # Rules also come out of inputs of strangers, and JSON has numbers that are not whole.
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"{name}: expected a whole number from {low} to {high}")
+        if self.schema != "":
+            read_schema(self.schema)
 
     @property
     def plain(self) -> dict[str, Any]:
         """As an input holds them: those that are not off."""
         given: dict[str, Any] = {"stop": list(self.stop)} if self.stop else {}
+        given |= {"schema": self.schema} if self.schema else {}
         off = TokenRules()
         return given | {name: value for name in _BOUNDS if (value := getattr(self, name)) != getattr(off, name)}
 

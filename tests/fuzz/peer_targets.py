@@ -313,6 +313,7 @@ def _inputs() -> list[bytes]:
         "top_k": 40,
         "presence_milli": 1,
         "frequency_milli": -1,
+        "schema": '{"$defs":{"a":{"type":"array","items":{"anyOf":[{"$ref":"#"},{"enum":[1]}]}}},"$ref":"#/$defs/a"}',
     }
     return [json.dumps({"v": 2, "salt": "pepper", "prompt": "x", "rules": each}).encode() for each in (rules, {})]
 

@@ -40,7 +40,16 @@ SEED, LENGTH = 7, 16
 CLASS = 1
 """Float32, in which an answer is the same to the byte; in the other one near ties may fall either way."""
 NARROW = {"seed": SEED, "top_p_ppm": 300_000, "top_k": 40, "presence_milli": 400, "frequency_milli": 300}
-HONEST = ["free", "again", "stopped", "narrow", "greedy", "raw"]
+SCHEMA = json.dumps(
+    {
+        "type": "object",
+        "properties": {"river": {"type": "string", "maxLength": 8}, "long": {"type": "boolean"}},
+        "required": ["river", "long"],
+        "additionalProperties": False,
+    }
+)
+DEAD = json.dumps({"type": "string", "pattern": "((((.{1,50}){1,50}){1,50}){1,50}){1,50}"})
+HONEST = ["free", "again", "stopped", "narrow", "greedy", "raw", "json", "dead"]
 
 
 def asked(version: int = 2, **said: Any) -> bytes:
@@ -137,6 +146,10 @@ async def play(played: Played) -> None:
         lambda: job("narrow", asked(messages=QUESTION, rules=NARROW)),
         lambda: job("greedy", asked(messages=QUESTION, rules={"frequency_milli": 900}), 0),
         lambda: job("raw", asked(prompt="The longest river of Europe is the", rules={"seed": SEED})),
+        lambda: job("json", asked(messages=QUESTION, rules={**NARROW, "schema": SCHEMA})),
+        lambda: job("dead", asked(messages=QUESTION, rules={"schema": DEAD})),
+        lambda: job("unfit", asked(messages=QUESTION, rules={"schema": '{"minimum":5,"maximum":3,"type":"integer"}'})),
+        lambda: job("unbound", asked(messages=QUESTION, rules={"schema": '{"allOf":[{}]}'})),
         lambda: job("unsigned", asked(messages=QUESTION, rules={}), ruled=False),
         lambda: job("older", asked(1, messages=QUESTION)),
         lambda: job("unknown", asked(messages=QUESTION, rules={"typical_p": 5})),
@@ -153,6 +166,8 @@ async def play(played: Played) -> None:
         lambda: check("eos at a stop", "stopped", finish="eos"),
         lambda: check("stop without one", "free", finish="stop"),
         lambda: check("rules left out", "narrow", output_token_ids=free, finish=played.result("free")["finish"]),
+        lambda: check("no json", "json", output_token_ids=free, finish=played.result("free")["finish"]),
+        lambda: check("no dead end", "json", finish="dead_end"),
         lambda: check("another draw", "free", output_token_ids=played.result("narrow")["output_token_ids"]),
     )
 
@@ -208,6 +223,21 @@ def test_answer_ends_with_the_token_that_completes_its_stop_string(played: Playe
     assert (played.alone, played.told_alone) == (raw, ids)
 
 
+def test_answer_to_a_schema_is_its_json_and_a_dead_end_ends_one_that_is_paid(played: Played) -> None:
+    told = json.loads(played.text("json"))
+    assert (list(told), type(told["river"]), type(told["long"])) == (["river", "long"], str, bool)
+    assert played.exited["json"].result.finish == "eos"
+    dead = played.exited["dead"].result
+    assert (dead.finish, dead.new_tokens) == ("dead_end", len(played.result("dead")["output_token_ids"]))
+    assert 0 < dead.new_tokens < LENGTH
+
+
+@pytest.mark.parametrize("name", ["no json", "no dead end"])
+def test_answer_that_its_schema_does_not_let_be_scores_nothing(played: Played, name: str) -> None:
+    assert played.checked[name].check == b""
+    assert played.checked[name].problem.startswith("bad_result: ")
+
+
 @pytest.mark.parametrize("name", ["goes on", "ends early", "eos at a stop", "stop without one"])
 def test_answer_that_ends_elsewhere_than_at_its_stop_string_scores_nothing(played: Played, name: str) -> None:
     assert played.checked[name].check == b""
@@ -221,7 +251,14 @@ def test_answer_by_other_rules_fails_by_its_margins(played: Played, name: str, o
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("unsigned", "version 1"), ("older", "version 2"), ("unknown", "no rule typical_p")]
+    ("name", "words"),
+    [
+        ("unsigned", "version 1"),
+        ("older", "version 2"),
+        ("unknown", "no rule typical_p"),
+        ("unfit", "minimum (5) is greater than maximum (3)"),
+        ("unbound", "the schema's keyword 'allOf' is not supported here"),
+    ],
 )
 def test_input_that_is_not_what_was_signed_is_its_clients_fault(played: Played, name: str, words: str) -> None:
     found = played.exited[name].result

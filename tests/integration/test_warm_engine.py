@@ -23,7 +23,7 @@ from executor.containers.sandbox import Limits, Sandbox
 from executor.runs.context import SERVE, RunnerContext
 from executor.runs.engines import LLAMA, TORCH
 from executor.runs.generation import Generation, PendingRun
-from executor.scheduler import engine_scheduler
+from executor.scheduler import held_slots
 from executor.scheduler.serving import EngineEnd
 from executor.workspace.folders import FINGERPRINT_BIN, INPUT_JSON, RESULT_JSON, STOP_ORDER_BIN, Workspaces
 from node.config import load
@@ -41,7 +41,7 @@ from tests.support.runner_context import docker_host, open_context, small_model
 
 pytestmark = pytest.mark.docker
 
-CLASSES = devices.class_ids()
+CLASSES = devices.class_ids_for("bf16")
 MIB = 1 << 20
 SIGNATURE = bytes(range(65))
 RIVERS = "Name three rivers of Europe and say where each of them ends."
@@ -212,7 +212,7 @@ async def test_each_is_answered_streamed_and_checked_as_if_alone(house: House) -
     (served,) = serving.models
     assert (served.answers, served.tokens) == (4, sum(map(len, house.streamed.values())))
     assert served.later_tokens / served.writing_ms > 0 < served.first_token_ms
-    assert (serving.engine_starts, dict(serving.engine_ends)[EngineEnd.FAILED]) == (1, 0)
+    assert (serving.engine_starts, dict(serving.engine_ends)[EngineEnd.FAILED]) == (house.class_id, 0)
     again = await house.runner.run_job(paper, _nobody)
     assert again == house.exited[paper.job_id]
 
@@ -283,7 +283,7 @@ async def test_an_engine_can_read_no_file_of_a_job_that_has_ended(house: House) 
 async def test_a_job_alone_has_a_container_of_its_own_and_its_turn(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_scheduler, "TURN_S", 0.01)
+    monkeypatch.setattr(held_slots, "TURN_S", 0.01)
     first, late = house.job("first", PAPER, 24), house.job("late", tokens=4)
     alone = replace(house.job("alone", tokens=4), temperature=signed_temperature(0, ruled=False, alone=True))
     async with house.open() as jobs:

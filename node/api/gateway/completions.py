@@ -92,8 +92,8 @@ def cost(jobs: Sequence[JobView]) -> dict[str, Any]:
 
 
 def finish_reason(job: JobView) -> str:
-    """Why an answer ended: at the limit of its tokens, or by the model's choice."""
-    return "length" if job.finish == "length" else "stop"
+    """Why an answer ended: at the limit of its tokens, or by the model's choice; OpenAI has no word for a dead end."""
+    return "length" if job.finish in ("length", "dead_end") else "stop"
 
 
 def embeddings(job: JobView, *, as_base64: bool) -> dict[str, Any]:

@@ -158,6 +158,8 @@ def _facts(job: JobView) -> Iterator[tuple[str, str]]:
     yield "attempt", str(job.attempt + 1) if job.attempt else ""
     yield "kind", "" if job.kind == "generate" else job.kind
     yield _unit(job), f"{job.tokens} of at most {job.max_new_tokens}{_end(job)}"
+    if job.finish == "dead_end":
+        yield "schema", "let no token follow, though the answer does not fit it yet: change the schema"
     yield "temperature", f"{job.temperature_milli / 1000:g}" if job.temperature_milli else ""
     yield "price", _price(job)
     yield "check", _check(job)

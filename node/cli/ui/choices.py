@@ -1,6 +1,7 @@
 """The options of an order that say how the tokens of its answer are chosen."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -9,6 +10,7 @@ from node.api.faults import Fault
 
 HIGHEST_TEMPERATURE = 2
 HIGHEST_PENALTY = 2
+MAX_SCHEMA_CHARS = 32 * 1024
 """Those of the protocol, whose import would take longer than to ask."""
 TEMPERATURE = (
     "0 takes the likeliest token each time; up to 2, the higher the freer. The choices can be checked at any, and with "
@@ -36,6 +38,8 @@ class Choices:
     """From -2 to 2: what a token loses once the answer has it."""
     frequency_penalty: Penalty = 0.0
     """From -2 to 2: what a token loses each time the answer has it."""
+    schema: Annotated[Path | None, Parameter(metavar="FILE")] = None
+    """Have an answer in JSON that fits this JSON schema."""
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -49,7 +53,8 @@ class Choices:
         }
         asked = {name: value for name, value in asked.items() if value != _OFF[name]}
         seed = {} if self.seed is None else {"seed": self.seed}
-        return {"temperature_milli": thousandths(self.temperature), **asked, **seed}
+        schema = {} if self.schema is None else {"schema": _content(self.schema)}
+        return {"temperature_milli": thousandths(self.temperature), **asked, **seed, **schema}
 
 
 CHOICES = Choices()
@@ -60,6 +65,18 @@ _OFF = {"stop": [], "top_p_ppm": 10**6, "top_k": 0, "presence_milli": 0, "freque
 def thousandths(temperature: float) -> int:
     """A temperature in thousandths. Raises: Fault bad_request for one that no node runs at."""
     return _whole("--temperature", temperature, 1_000, (0, HIGHEST_TEMPERATURE))
+
+
+def _content(file: Path) -> str:
+    """The text of a file. Raises: Fault bad_request."""
+    try:
+        with file.open(encoding="utf-8") as opened:
+            found = opened.read(MAX_SCHEMA_CHARS + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise Fault("bad_request", f"--schema {file}: expected a JSON schema in UTF-8: {error}") from error
+    if not 1 <= len(found) <= MAX_SCHEMA_CHARS:
+        raise Fault("bad_request", f"--schema {file}: expected a JSON schema of at most {MAX_SCHEMA_CHARS} characters")
+    return found
 
 
 def _penalty(name: str, value: float) -> int:

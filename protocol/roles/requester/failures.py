@@ -30,6 +30,8 @@ from protocol.timers import (
 from protocol.wire.ids import Address, JobId, PeerId, TimestampMs
 from protocol.wire.names import name_of
 
+INPUT_REFUSED = "the input is not accepted: is the prompt too long for the model, or its schema one that nothing fits?"
+
 
 @dataclass(slots=True)
 class Failures:
@@ -55,7 +57,7 @@ class Failures:
             self.lanes.counted.pop(job.node, None)
         word = RefuseCode(code).name.lower() if code in tuple(RefuseCode) else str(code)
         if code == RefuseCode.CLIENT_FAULT:
-            return unserved(job, "the input is not accepted: is the prompt too long for the model?", now_ms)
+            return unserved(job, INPUT_REFUSED, now_ms)
         return self._try_next(job, refuse, f"{job.node} refused: {word}", now_ms)
 
     def look_for_dead(self, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:

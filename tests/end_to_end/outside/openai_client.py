@@ -6,8 +6,10 @@ Its interpreter is that of scripts/setup/clients.py. The address and the key are
 import asyncio
 import os
 import time
+from typing import Literal
 
 import openai
+import pydantic
 
 MODEL = os.environ["MODEL"]
 CHAT = {
@@ -62,11 +64,27 @@ def embedded(client: openai.OpenAI) -> None:
     assert all(abs(sum(number**2 for number in each.embedding) - 1) < 0.01 for each in found.data)
 
 
+class Person(pydantic.BaseModel):
+    name: str = pydantic.Field(max_length=20)
+    age: int = pydantic.Field(ge=0, le=120)
+    kind: Literal["adult", "child"]
+
+
+def parsed(client: openai.OpenAI) -> None:
+    asked = CHAT | {"messages": [{"role": "user", "content": "Describe a person."}], "max_tokens": 64}
+    said = client.chat.completions.parse(**asked, response_format=Person)
+    person = said.choices[0].message.parsed
+    say(f"parsed: {person!r}, {said.choices[0].finish_reason}")
+    assert isinstance(person, Person)
+    assert said.choices[0].finish_reason == "stop"
+
+
 def refused(client: openai.OpenAI) -> None:
     cases = (
         (openai.NotFoundError, client, {"model": "gpt-4"}),
         (openai.BadRequestError, client, {"tools": [{"type": "function", "function": {"name": "f"}}]}),
         (openai.BadRequestError, client, {"max_tokens": 1_000_000}),
+        (openai.BadRequestError, client, {"logprobs": True}),
         (openai.AuthenticationError, client.with_options(api_key="sk-none"), {}),
         (openai.APIStatusError, client, {"n": 8, "max_tokens": 8_000}),
     )
@@ -87,5 +105,6 @@ with openai.OpenAI(max_retries=0) as openai_client:
     assert streamed(openai_client) == answer
     assert asyncio.run(side_by_side()) == [answer, answer]
     embedded(openai_client)
+    parsed(openai_client)
     refused(openai_client)
 say("all is as OpenAI's documents say")

@@ -31,6 +31,7 @@ from protocol.stages.request import Request, accepts_class, require_fresh
 from protocol.stages.sampling import ListSlot, draw_order, draw_samples
 from protocol.stages.settlement import split
 from protocol.stages.stop_order import with_stop_order
+from protocol.stages.token_rules import TokenRules
 from protocol.stages.verification import (
     Calibration,
     Tolerance,
@@ -347,6 +348,17 @@ def test_answer_that_its_client_stopped_may_have_any_length_but_the_whole_one():
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"[" * 10_000, result_json()])
 def test_only_an_answer_that_says_so_takes_a_stop_order_in(raw):
     assert with_stop_order(raw, bytes(65)) == raw
+
+
+def test_only_a_schema_ends_an_answer_in_a_dead_end():
+    ruled = TokenRules(schema='{"type":"object"}')
+    raw = result_json(finish="dead_end", output_token_ids=[5] * 9)
+    assert validate_result(raw, JOB, MANIFEST, 10, "ab" * 16, ruled).finish == "dead_end"
+    for rules, ids in ((TokenRules(("x",)), [5] * 9), (ruled, []), (ruled, [5] * 10)):
+        with pytest.raises(InvalidResult):
+            validate_result(result_json(finish="dead_end", output_token_ids=ids), JOB, MANIFEST, 10, "ab" * 16, rules)
+    with pytest.raises(InvalidResult):
+        validate_result(result_json(finish="stop"), JOB, MANIFEST, 10, "ab" * 16, ruled)
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"[" * 10_000, b'{"v": 1}', result_json() + b" "])

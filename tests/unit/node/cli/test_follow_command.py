@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from node.api.faults import Exit
 from node.cli.ui.answer import Follower
 from node.cli.ui.choices import HIGHEST_PENALTY, HIGHEST_TEMPERATURE
 from protocol.params import MAX_TEMPERATURE_MILLI
+from protocol.stages.answer_schema import MAX_SCHEMA_BYTES
 from protocol.stages.token_rules import MAX_PENALTY_MILLI, NO_RULES, TokenRules
 from tests.fakes.backend import PROVIDER, SMOL, VCN, FakeBackend, job_of
 from tests.support.scenes.follow_command import answered
@@ -324,6 +326,35 @@ async def test_rules_of_an_order_are_those_of_its_flags(
     assert ran.code == Exit.OK, ran.err
     (asked,) = vcoin.backend.asked
     assert (asked.rules, asked.is_ruled) == (rules, bool(flags))
+
+
+async def test_schema_of_an_answer_is_that_of_its_file(vcoin: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "person.json"
+    file.write_text('{"type": "object", "title": "Person"}')
+    ran = await answered(vcoin, deliver, *ASK, f"--schema={file}")
+    assert ran.code == Exit.OK, ran.err
+    assert vcoin.backend.asked[-1].rules == TokenRules(schema='{"type":"object"}')
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "expected a JSON schema in UTF-8: "),
+        (b"\xff", "expected a JSON schema in UTF-8: "),
+        (b"", "expected a JSON schema of at most 32768 characters"),
+        (b" " * (MAX_SCHEMA_BYTES + 1), "expected a JSON schema of at most 32768 characters"),
+        (b'{"not": {}}', "schema: the schema's keyword 'not' is not supported here"),
+    ],
+)
+async def test_schema_that_no_answer_is_bound_to_is_misuse(
+    vcoin: Shell, tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    file = tmp_path / "schema.json"
+    if content is not None:
+        file.write_bytes(content)
+    ran = await vcoin(*ASK, f"--schema={file}")
+    assert (ran.code, words in ran.err) == (Exit.USAGE, True), ran.err
+    assert not vcoin.backend.asked
 
 
 async def test_text_that_is_no_chat_is_asked_for_as_it_stands(vcoin: Shell) -> None:

@@ -48,13 +48,23 @@ def test_rules_and_texts_are_in_an_input_of_version_2() -> None:
     plain = json.loads(written)
     assert (plain.keys(), plain["v"]) == ({"v", "salt", "messages", "rules"}, 2)
     assert rules_of(written) == ask.rules == TokenRules(("a", "b"), seed=0, top_k=5)
+    schema = '{"properties":{"b":{},"a":{}}}'
+    assert rules_of(input_of(job_ask(CHAT | {"schema": schema}))) == TokenRules(schema=schema)
     text = json.loads(input_of(job_ask({"model": "m", "prompt": "Once"})))
     assert (text["v"], text["prompt"], text["rules"]) == (2, "Once", {})
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"stop": 5}, {"seed": True}, {"top_p_ppm": 0}, {"top_k": -1}, {"presence_milli": 1.5}, {"prompt": "x"}],
+    [
+        {"stop": 5},
+        {"seed": True},
+        {"top_p_ppm": 0},
+        {"top_k": -1},
+        {"presence_milli": 1.5},
+        {"schema": "5"},
+        {"prompt": "x"},
+    ],
 )
 def test_rule_out_of_bounds_is_refused_by_its_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(Fault) as refused:

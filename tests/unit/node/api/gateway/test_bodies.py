@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -21,6 +22,13 @@ CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "
 # As the `openai` package gives back an answer, to be sent again as part of the chat.
 SAID_BEFORE = {"role": "assistant", "content": "yes", "refusal": None, "tool_calls": None, "annotations": []}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+
+
+PERSON = {"type": "object", "properties": {"b": {"type": "string"}, "a": {"$ref": "#/$defs/A"}}, "$defs": {"A": {}}}
+
+
+def as_format(schema: Any) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "person", "schema": schema, "strict": True}}
 
 
 def refused(plain: dict[str, Any], read: Any = chat_body) -> GatewayRefusal:
@@ -49,7 +57,12 @@ def refused(plain: dict[str, Any], read: Any = chat_body) -> GatewayRefusal:
         ({"logit_bias": {"50256": -100}}, "logit_bias"),
         ({"logprobs": True}, "logprobs"),
         ({"top_logprobs": 5}, "top_logprobs"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"response_format": {"type": "json_object", "schema": {}}}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}, "response_format"),
+        ({"response_format": as_format([])}, "response_format"),
+        ({"response_format": "json_object"}, "response_format"),
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"modalities": ["text", "audio"]}, "modalities"),
@@ -118,6 +131,27 @@ def test_values_that_mean_off_are_accepted() -> None:
     assert chat_body(CHAT | off) == chat_body(CHAT)
     assert chat_body(CHAT | off | {"stop": []}).ask.rules == NO_RULES
     assert not chat_body(CHAT | off).ask.is_ruled
+
+
+@pytest.mark.parametrize("read", [chat_body, text_body])
+def test_schema_of_an_answer_is_a_rule_that_keeps_the_order_of_its_properties(read: Any) -> None:
+    plain = CHAT if read is chat_body else {"model": "m", "prompt": "x"}
+    titled = {**PERSON, "title": "Person", "properties": {**PERSON["properties"]}}  # type: ignore[dict-item]
+    ask = read(plain | {"response_format": as_format(titled)}).ask
+    assert ask.rules == TokenRules(schema=json.dumps(PERSON, separators=(",", ":")))
+    assert ask.is_ruled
+    assert read(plain | {"response_format": {"type": "json_object"}}).ask.rules.schema == '{"type":"object"}'
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"allOf": [{}]}, "the schema's keyword 'allOf' is not supported here"),
+        ({"enum": ["x" * 40_000]}, "expected of the schema: at most 32768 bytes"),
+    ],
+)
+def test_schema_that_no_answer_is_bound_to_is_refused_by_its_keyword_or_limit(schema: Any, words: str) -> None:
+    assert refused(CHAT | {"response_format": as_format(schema)}).message == f"response_format: {words}"
 
 
 def test_rules_are_taken_over_in_whole_numbers() -> None:

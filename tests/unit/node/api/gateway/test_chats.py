@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from io import StringIO
 from typing import Any
@@ -16,8 +17,10 @@ import trio
 
 from node.api import views as views
 from node.api.backend import JobAsk
+from node.api.gateway.bodies import chat_body
+from node.api.gateway.completions import finish_reason
 from tests.fakes.answering import COST_WEI, WORDS
-from tests.fakes.backend import PROVIDER, SMOL, STOPPED_WEI
+from tests.fakes.backend import PROVIDER, SMOL, STOPPED_WEI, job_of
 from tests.support.scenes.gateways import CHAT, WITHIN_S, Gateway
 
 DELIVERED: dict[str, Any] = {"state": "delivered", "finish": "length", "tokens": 2, "cost_wei": COST_WEI}
@@ -45,6 +48,13 @@ async def test_whole_answer_has_text_usage_and_cost(answering: Gateway) -> None:
         "cost_wei": str(COST_WEI),
         "job_ids": [job_id],
     }
+
+
+@pytest.mark.parametrize(
+    ("finish", "reason"), [("eos", "stop"), ("stop", "stop"), ("length", "length"), ("dead_end", "length")]
+)
+def test_answer_that_is_not_whole_ended_at_a_length(finish: str, reason: str) -> None:
+    assert finish_reason(replace(job_of(chat_body(CHAT).ask, "ab" * 32), finish=finish)) == reason
 
 
 async def test_choices_are_jobs(answering: Gateway) -> None:

@@ -39,7 +39,7 @@ async def test_every_command_of_the_page_works(answering: Gateway, tmp_path: Pat
         )
     heard = said.read_text("utf-8")
     assert done.returncode == 0, heard[-2_000:]
-    assert len(answering.backend.asked) == 5
+    assert len(answering.backend.asked) == 6
     assert '"object": "list"' in heard
     assert '"object": "text_completion"' in heard
     assert '"cost_vcn": "0.02"' in heard
