@@ -72,7 +72,7 @@ def _read_one(plain: Any, depth: int, root: dict[str, Any], left: dict[str, int]
     _count(left, "subschemas", 1)
     _require(depth <= MAX_SCHEMA_DEPTH, f"at most {MAX_SCHEMA_DEPTH} levels")
     _require(isinstance(plain, dict), "an object or a boolean as each subschema")
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in plain.items():
         if name in NOTES:
             continue
