@@ -9,8 +9,8 @@ import trio
 from executor.models import ModelStore
 from executor.scheduler.live_engine import OnTokens
 from executor.scheduler.serving import ServingReport
-from protocol.effects import ContainerEffect, ReplaySample, RunContainer, StopContainer
-from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed, TokensProduced
+from protocol.effects import ContainerEffect, ReplaySample, RunContainer, ShortenRun, StopContainer
+from protocol.events import ContainerExited, DeviceReported, Event, RunShortened, SampleReplayed, TokensProduced
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import Outcome, RunSpec, failed
 from protocol.wire.bounded import keep_newest
@@ -33,6 +33,9 @@ class Runner(Protocol):
 
     async def run_job(self, spec: RunSpec, on_tokens: OnTokens) -> ContainerExited:
         """Run a job to its end."""
+
+    async def shorten(self, effect: ShortenRun) -> RunShortened:
+        """Let a job's answer end at its next token, also when it runs again; the order goes into the result."""
 
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         """Check a drawn leaf."""
@@ -72,6 +75,8 @@ class ContainerAdapter:
                 return await self._run_job(spec)
             case StopContainer(job_id):
                 return await self._stop(job_id)
+            case ShortenRun():
+                return await self._runner.shorten(effect)
             case ReplaySample():
                 return await self._runner.replay(effect)
 

@@ -1,8 +1,9 @@
 """Devices of this machine: graphics cards by NVML, the processor by the kernel, and the device classes that they have.
 
 A device class is a promise about rounding, not about speed: its members agree within the calibrated noise of the class.
-Version 1 has two, both on the processor: 1 computes in float32, 2 in bfloat16 by hardware. A machine lists the faster
-one first: each token of an answer reads all weights, and in bfloat16 they are half as many bytes.
+Version 1 has three, all on the processor: 1 computes in float32, 2 in bfloat16 by hardware, 3 runs GGUF files of type
+Q8_0 as they are. A machine lists the faster one of the first two first: each token of an answer reads all weights, and
+in bfloat16 they are half as many bytes. The third runs no model that these run.
 """
 
 from collections import defaultdict
@@ -14,9 +15,10 @@ from typing import Any
 import pynvml
 
 from protocol.errors import ExecutorError
+from protocol.stages.execution import runs_dtype
 from protocol.stages.heartbeat import DeviceStatus, GpuGroup
 
-CPU_FP32, CPU_BF16 = 1, 2
+CPU_FP32, CPU_BF16, CPU_Q8_0 = 1, 2, 3
 CPUINFO, MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 MAX_GROUPS = 4
@@ -44,13 +46,20 @@ def cpu_classes(cpuinfo: str) -> tuple[int, ...]:
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "flags":
-            return (CPU_BF16, CPU_FP32) if BF16_FLAGS & set(value.split()) else (CPU_FP32,)
+            fastest = (CPU_BF16,) if BF16_FLAGS & set(value.split()) else ()
+            return (*fastest, CPU_FP32, CPU_Q8_0)
+    # llama.cpp is built for x86-64, whose kernel says "flags".
     return (CPU_FP32,)
 
 
 def class_ids() -> tuple[int, ...]:
     """Device classes of this machine, the fastest first."""
     return cpu_classes(CPUINFO.read_text())
+
+
+def class_ids_for(dtype: str) -> tuple[int, ...]:
+    """Those that run models whose weights are stored in this format."""
+    return tuple(class_id for class_id in class_ids() if runs_dtype(class_id, dtype))
 
 
 def memory_of(meminfo: str, name: str) -> int:

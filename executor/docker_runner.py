@@ -23,10 +23,10 @@ from executor.scheduler.engine_use import EngineUse
 from executor.scheduler.live_engine import OnTokens
 from executor.scheduler.serving import EngineEnd, RunWatch, ServingReport, ServingTally
 from executor.scheduler.slots import HostSlots
-from executor.workspace.folders import Workspaces
-from protocol.effects import ReplaySample
+from executor.workspace.folders import STOP_ORDER_BIN, Workspaces
+from protocol.effects import ReplaySample, ShortenRun
 from protocol.errors import ExecutorError
-from protocol.events import ContainerExited, DeviceReported, SampleReplayed
+from protocol.events import ContainerExited, DeviceReported, RunShortened, SampleReplayed
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import Outcome, RunSpec, failed
 from protocol.stages.heartbeat import DeviceStatus
@@ -79,6 +79,8 @@ class DockerRunner:
             self._host, capacity.at_once, capacity.keep_s, self._use, capacity.starts_ahead
         )
         self._tally = ServingTally()
+        self._runs: dict[bytes, tuple[PendingRun, Generation | None]] = {}
+        """The jobs at work, with the containers of those that have their own."""
         self.serve = self._scheduler.serve
 
     async def recover(self) -> None:
@@ -103,8 +105,16 @@ class DockerRunner:
         """See Runner. Takes over a container that an earlier process of this node started for the job."""
         workspace = self._workspaces.of_job(spec.job_id)
         try:
-            with Counted(self._wanted, spec.job_id.hex()), self._tally.watch(spec, on_tokens) as watch:
+            with (
+                contextlib.ExitStack() as stack,
+                Counted(self._wanted, spec.job_id.hex()),
+                self._tally.watch(spec, on_tokens) as watch,
+            ):
                 run = await self._calls.quick(lambda: PendingRun(self._context, spec, workspace))
+                stack.callback(self._runs.pop, spec.job_id, None)
+                self._runs[spec.job_id] = (run, None)
+                # A stop order may have come before the run could be found.
+                await self._calls.quick(run.look_for_stop_order)
                 ended = await self._calls.quick(run.earlier_result)
                 if ended is None and self._capacity.at_once > 1 and not spec.is_alone and not run.is_begun():
                     ended = await self._scheduler.run(run, watch.hear, watch.begin)
@@ -112,6 +122,19 @@ class DockerRunner:
         except ExecutorError as error:
             return ContainerExited(spec.job_id, failed(Outcome.PROVIDER, str(error)), b"")
         return ContainerExited(spec.job_id, result, fingerprint)
+
+    async def shorten(self, effect: ShortenRun) -> RunShortened:
+        """See Runner."""
+        workspace = self._workspaces.of_job(effect.job_id)
+        # On the disk first: a run that begins from now on finds it there.
+        await self._calls.quick(lambda: workspace.put(STOP_ORDER_BIN, effect.signature))
+        run, generation = self._runs.get(effect.job_id, (None, None))
+        if run is not None and not run.is_shortened:
+            run.is_shortened = True
+            self._scheduler.shorten(run)
+        if generation is not None:
+            await self._calls.quick(generation.shorten)
+        return RunShortened(effect.job_id)
 
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         """See Runner."""
@@ -179,6 +202,10 @@ class DockerRunner:
             await self._scheduler.make_room(run)
             watch.begin()
             generation = await self._calls.quick(lambda: Generation(self._context, run))
+            self._runs[run.spec.job_id] = (run, generation)
+            if run.is_shortened:
+                # Its order may have come while this was made.
+                await self._calls.quick(generation.shorten)
             result, fingerprint = await self._calls.to_the_end(lambda: generation.run(pass_on), generation.stop)
         self._scheduler.learn(run.spec, result.new_tokens, generation.run_ms)
         return result, fingerprint

@@ -1,22 +1,26 @@
 """The model store: folders named by the hash of their manifest, whose files are checked when they are added.
 
 <store>/models/<manifest hex>/manifest.json and the files it names, all readable by the worker
+A model is a Hugging Face folder, or a GGUF file with the files that are made of its header.
 """
 
 import json
 import shutil
 import struct
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
 from executor.containers.sandbox import MIB
+from executor.runner.gguf.header import BadGguf, Header, read_header
+from executor.runner.gguf.layout import MODEL_FILE, config_of, parameters_of, require_tensors
+from executor.runner.gguf.tokenizer import tokenizer_files
 from executor.workspace.folders import disk_errors
 from protocol.errors import ExecutorError, RemoteProtocolError
 from protocol.stages.blob import RUNTIME_BYTES, ModelFile, ModelManifest, read_manifest
-from protocol.stages.memory import WEIGHTS_SUFFIX
+from protocol.stages.memory import GGUF_SUFFIX, WEIGHTS_SUFFIX
 from protocol.wire.ids import Cid
 
 MANIFEST = "manifest.json"
@@ -73,7 +77,7 @@ class ModelStore:
         The need of a job is counted by the format. A peer's manifest may state a wider one, and so fewer weights.
         """
         paths = [self.path(manifest.cid) / file.path for file in manifest.files]
-        if not any(path.suffix == WEIGHTS_SUFFIX for path in paths):
+        if not any(path.suffix in (WEIGHTS_SUFFIX, GGUF_SUFFIX) for path in paths):
             # The runner loads nothing else, and says so.
             return
         found, _ = _weights(paths)
@@ -82,15 +86,27 @@ class ModelStore:
                 f"model {manifest.name} states {manifest.dtype[:16]} weights, and its files hold {found}"
             )
 
-    def add(self, folder: Path, name: str) -> ModelManifest:
-        """Copy a local Hugging Face folder into the store, under the hash of its manifest.
+    def add(self, source: Path, name: str) -> ModelManifest:
+        """Copy a local Hugging Face folder or GGUF file into the store, under the hash of its manifest.
 
         Raises: ModelUnusable; ExecutorError, for example if the disk is full.
         """
         with disk_errors():
-            return self._add(folder, name)
+            if source.is_dir():
+                return self._add(source, name, shutil.copyfile)
+            if not source.is_file():
+                raise ModelUnusable(f"there is no folder or file {source}")
+            files = unfold(source)
+            self._models.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self._models, prefix=".new-") as made:
+                folder = Path(made)
+                shutil.copyfile(source, folder / MODEL_FILE)
+                for path, content in files.items():
+                    (folder / path).write_bytes(content)
+                return self._add(folder, name, Path.rename)
 
-    def _add(self, folder: Path, name: str) -> ModelManifest:
+    def _add(self, folder: Path, name: str, put: Callable[[Path, Path], object]) -> ModelManifest:
+        """Args: put, brings a file of the folder to its place."""
         manifest = describe(folder, name)
         target = self.path(manifest.cid)
         if target.is_dir():
@@ -100,7 +116,7 @@ class ModelStore:
             new = Path(made) / "model"
             new.mkdir(mode=0o755)
             for entry in manifest.files:
-                shutil.copyfile(folder / entry.path, new / entry.path)
+                put(folder / entry.path, new / entry.path)
                 # The folder may change meanwhile: only the copy counts.
                 if not _is(new / entry.path, entry):
                     raise ModelUnusable(f"{entry.path} changed while it was copied")
@@ -112,9 +128,23 @@ class ModelStore:
         return manifest
 
 
+def unfold(path: Path) -> dict[str, bytes]:
+    """What lies beside a GGUF file in the store: its configuration and its tokenizer, made of its header.
+
+    Raises: ModelUnusable if the model cannot be run, with the reason and what to do.
+    """
+    try:
+        header = read_header(path)
+        config = config_of(header)
+        files = tokenizer_files(header, config["max_position_embeddings"])
+    except BadGguf as error:
+        raise ModelUnusable(f"{path.name} cannot be added: {error}") from error
+    return {"config.json": json.dumps(config, indent=1, sort_keys=True).encode(), **files}
+
+
 def describe(folder: Path, name: str) -> ModelManifest:
-    """The manifest of a Hugging Face folder: safetensors, tokenizer.json, config.json. Raises: ModelUnusable."""
-    paths = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in DATA_SUFFIXES and p.name != MANIFEST)
+    """The manifest of a model's folder: weights, tokenizer.json, config.json. Raises: ModelUnusable."""
+    paths = _files(folder)
     config, generation = _object(folder / "config.json"), _object(folder / "generation_config.json", needed=False)
     dtype, parameters = _weights(paths)
     try:
@@ -141,6 +171,18 @@ def describe(folder: Path, name: str) -> ModelManifest:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelUnusable(f"config.json lacks or misstates {error}") from error
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of a model, by name. A GGUF file counts only as that of a folder that `unfold` has made."""
+    there = sorted(path for path in folder.iterdir() if path.is_file() and path.name != MANIFEST)
+    found = [path for path in there if path.suffix in DATA_SUFFIXES]
+    if any(path.suffix == WEIGHTS_SUFFIX for path in found):
+        return found
+    ggufs = [path for path in there if path.suffix == GGUF_SUFFIX]
+    if ggufs and not (folder / "config.json").is_file():
+        raise ModelUnusable(f"{folder.name} has no config.json: add {ggufs[0].name} by itself, as a file")
+    return sorted([*found, *(path for path in ggufs if path.name == MODEL_FILE)])
 
 
 def _read(data: bytes) -> ModelManifest:
@@ -183,7 +225,10 @@ def _object(path: Path, *, needed: bool = True) -> dict[str, Any]:
 
 
 def _weights(paths: Sequence[Path]) -> tuple[str, int]:
-    """Number format and count of the weights, from the headers of the safetensors files."""
+    """Number format and count of the weights, from the headers of their files."""
+    for path in paths:
+        if path.suffix == GGUF_SUFFIX:
+            return _gguf_weights(path)
     formats, parameters = set(), 0
     for path in paths:
         if path.suffix == WEIGHTS_SUFFIX:
@@ -198,6 +243,16 @@ def _weights(paths: Sequence[Path]) -> tuple[str, int]:
     if len(formats) != 1 or not formats <= STORED_BYTES.keys():
         raise ModelUnusable(f"the weights must be safetensors of one number format, found {sorted(formats)}")
     return STORED_BYTES[formats.pop()][0], parameters
+
+
+def _gguf_weights(path: Path) -> tuple[str, int]:
+    """Number format of a GGUF file, and how many weights a file of its size may hold."""
+    try:
+        header: Header = read_header(path)
+        found = require_tensors(config_of(header), header.tensors)
+    except (BadGguf, OSError) as error:
+        raise ModelUnusable(f"{path.name} cannot be run: {error}") from error
+    return found, parameters_of(found, path.stat().st_size)
 
 
 def _header(path: Path) -> dict[str, Any]:

@@ -32,7 +32,7 @@ LOCK_NAME = "lock"
 VERSION_NAME = "version"
 DIRECTORY_VERSION = 1
 """Of what lies in a data directory and how it is called; each file says its own."""
-SCHEMA = 8
+SCHEMA = 9
 """Version of the tables, kept as SQLite's user_version."""
 MAX_EVENT_BYTES = 16 * 2**20
 """Above any event that a role can be given; a larger row means a damaged file."""
@@ -89,6 +89,8 @@ _REMOVALS = ""
 _RULES = ""
 # Up to version 7 none told of a lane before that is final: a program of then would forget what it works for.
 _LANES = ""
+# Up to version 8 no job was stopped: a program of then would condemn the short answer and hire another node.
+_STOPS = ""
 _STEPS = {
     1: "ALTER TABLE cursor ADD COLUMN hash BLOB;",
     2: _ASIDE,
@@ -97,6 +99,7 @@ _STEPS = {
     5: _REMOVALS,
     6: _RULES,
     7: _LANES,
+    8: _STOPS,
 }
 """Steps that bring tables and rows to the next version: one commit a step, so that a killed one begins again."""
 _TABLE_NAMES = frozenset({"events", "transactions", "cursor", "owner", "aside", "snapshot"})

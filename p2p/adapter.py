@@ -24,7 +24,7 @@ from p2p.transport import Transport
 from protocol import events as ev
 from protocol.effects import FetchBlob, FetchModel, PeerEffect, PublishHeartbeat, PublishRequest, Send
 from protocol.errors import OutOfTurn, RemoteProtocolError
-from protocol.messages import LaneMessage, Message
+from protocol.messages import LaterMessage, Message
 from protocol.network.frames import MAX_BODY_BYTES, Content, Sign, Topic
 from protocol.network.gossip import TICK_MS, Admission, Gossip
 from protocol.network.mesh import Mesh
@@ -215,7 +215,7 @@ class PeerAdapter:
             case Send(to, message):
                 before = trio.current_time()
                 try:
-                    protocol = LATER_PROTOCOL if isinstance(message, LaneMessage) else PROTOCOL
+                    protocol = LATER_PROTOCOL if isinstance(message, LaterMessage) else PROTOCOL
                     peer_id = await self._calls.send(to, codec.encode_named(message), protocol)
                 except NoAnswer as silence:
                     await self.inbox.report(ev.MessageUnanswered(silence.peer_id))

@@ -183,3 +183,8 @@ class JobState:
     history: tuple[tuple[Stage, TimestampMs], ...]
     next_step_ms: int | None
     """How long the next step may take at most, from the last one."""
+
+    @property
+    def shown_id(self) -> bytes:
+        """The name that it is shown by: before its request is signed a job has none but that of its ask."""
+        return self.request_id or self.ask_id

@@ -16,6 +16,7 @@ from protocol.stages.assignment import Accept, Assignment, LaneOpen, OperatorCon
 from protocol.stages.commitment import Receipt, Result
 from protocol.stages.offer import Offer
 from protocol.stages.request import Request
+from protocol.stages.stop_order import StopOrder
 from protocol.wire.envelope import Domain, digest, sign_digest
 from protocol.wire.ids import Address, Hash32, PeerId, address_of, checksum, peer_id_of
 
@@ -85,7 +86,7 @@ class Wallet:
         match message:
             case Offer() | Accept() | Refuse() | Result():
                 return self.operator
-            case Receipt():
+            case Receipt() | StopOrder():
                 return self._client()
             case Request(signer=signer) | Assignment(signer=signer) | LaneOpen(signer=signer):
                 key = self._client()

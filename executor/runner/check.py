@@ -10,9 +10,8 @@ from .engine import AnswerEngine
 from .fingerprint import encode_check, projection, whiten
 from .generate import DEAD_END, MAX_NEW_TOKENS, chooser_of, dtype_of, read_act_w, read_input
 from .grammar import AnswerGrammar, grammar_of
-from .job import BadInput, Job, Read, Work
+from .job import STOP_ORDER, BadInput, Job, Read, Work
 from .prompts import ids_sha256
-from .rules import ChoiceRules
 from .stops import StopSearch
 
 SEARCHED_AT_ONCE = 256
@@ -43,7 +42,12 @@ def work(job: Job, model: AnswerEngine) -> Work:
             raise BadInput("bad_result", f"result.json misstates {name}")
     if result.get("prompt_token_ids_sha256") != ids_sha256(prompt):
         raise BadInput("prompt_mismatch", "the answer is to another prompt")
-    output, stopped = _answer(result, model, max_new, asked.rules)
+    ends = {
+        "stop": bool(asked.rules.stops),
+        DEAD_END: bool(asked.rules.schema),
+        STOP_ORDER: bool(job.number("stop_ordered", 0, 1, 0)),
+    }
+    output, stopped = _answer(result, model, max_new, ends)
     yield Read(len(prompt), len(output))
     if asked.rules.stops:
         yield from _require_end(output, StopSearch(asked.rules.stops, model.prompts.text_of), result["finish"])
@@ -55,17 +59,22 @@ def work(job: Job, model: AnswerEngine) -> Work:
     job.write("check.bin", encode_check(whitened, projection(job.id, model.hidden), margins))
 
 
-def _answer(result: dict[str, Any], model: AnswerEngine, max_new: int, rules: ChoiceRules) -> tuple[list[int], bool]:
-    """The tokens of an answer, and whether a stop token came after them."""
+def _answer(
+    result: dict[str, Any], model: AnswerEngine, max_new: int, may_end: dict[str, bool]
+) -> tuple[list[int], bool]:
+    """The tokens of an answer, and whether a stop token came after them.
+
+    Args: may_end, whether it may have ended by a stop string, by its schema, and by a stop order.
+    """
     ids, finish = result.get("output_token_ids"), result.get("finish")
     if not isinstance(ids, list) or len(ids) > max_new:
         raise BadInput("bad_result", "output_token_ids is no list or too long")
     if not all(type(i) is int and 0 <= i < model.vocab and i not in model.eos_ids for i in ids):
         raise BadInput("bad_result", "output_token_ids holds what is no token of an answer")
-    # At full length nothing more was chosen, so no stop token was either.
-    ends = ("length",) if len(ids) == max_new else ("eos", DEAD_END) if rules.schema else ("eos",)
-    ends = ("stop",) if finish == "stop" and rules.stops else ends
-    if finish not in ends:
+    # At full length nothing more was chosen, so no stop token was either, and no order came in time.
+    is_whole = len(ids) == max_new
+    ends = {end: allowed and not (is_whole and end != "stop") for end, allowed in may_end.items()}
+    if not ends.get(str(finish), finish == ("length" if is_whole else "eos")):
         raise BadInput("bad_result", "the answer ends before it was finished")
     return ids, finish == "eos"
 

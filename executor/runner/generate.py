@@ -22,12 +22,12 @@ from .stops import StopSearch
 MAX_NEW_TOKENS = 1 << 20
 DEAD_END = "dead_end"
 """Why an answer ended that its schema lets go on with no token, and not end."""
-DTYPE_OF_CLASS = {1: "fp32", 2: "bf16"}
+DTYPE_OF_CLASS = {1: "fp32", 2: "bf16", 3: "q8_0"}
 
 
 def dtype_of(job: Job) -> tuple[str, int]:
     """Number format and device class, which must belong together. Raises BadSpec."""
-    device_class = job.number("device_class", 1, 2)
+    device_class = job.number("device_class", 1, max(DTYPE_OF_CLASS))
     dtype = job.text("dtype", tuple(DTYPE_OF_CLASS.values()))
     if DTYPE_OF_CLASS[device_class] != dtype:
         raise BadSpec("bad_param", f"device class {device_class} computes in {DTYPE_OF_CLASS[device_class]}")
@@ -163,9 +163,13 @@ def run(job: Job, model: AnswerEngine) -> dict[str, object]:
     stream, growing = TokenStream(), asked.growing(model)
     batch = model.batch(sum(asked.size))
     batch.join(0, asked.prompt, asked.max_new_tokens, asked.chooser)
-    while batch.is_reading:
-        batch.read(len(asked.prompt))
-    while batch.is_writing and not growing.cut:
+    while batch.is_reading or (batch.is_writing and not growing.cut):
+        if job.is_stop_ordered:
+            growing.ordered = True
+            break
+        if batch.is_reading:
+            batch.read(len(asked.prompt))
+            continue
         for _, token, state in batch.choose():
             is_stop = token in model.eos_ids
             growing.add(token, state, is_stop=is_stop)

@@ -85,7 +85,13 @@ class Chooser:
 
     def choose(self, logits: Logits, place: int) -> int:
         """The token at `place`, counted from 0."""
-        ids, scores = self._race(logits, place)
+        found = self._contenders(logits, place, 0.0)
+        if found is None:
+            ids, scores = self._race(logits, place)
+        elif len(found) == 1:
+            return int(found[0])
+        else:
+            ids, scores = found, self.scores(logits, place, found)
         return int(ids[~(scores < scores.max())].min())
 
     def leading(self, logits: Logits, place: int, asked: Sequence[int] = ()) -> tuple[Integers, Doubles]:
@@ -113,6 +119,8 @@ class Chooser:
         """T g of these tokens."""
         if not self.temperature_milli:
             return np.zeros(len(ids))
+        if compiled := finder():
+            return self.temperature_milli / 1000 * compiled.numbers(self._key(place), ids)
         words = mix64(np.asarray(ids).astype(np.uint64) * np.uint64(STRIDE) + np.uint64(self._key(place)))
         return self.temperature_milli / 1000 * gumbel(words >> np.uint64(11))
 
@@ -128,11 +136,10 @@ class Chooser:
         one. Of two tokens whose rough scores lie further apart than both may be off, the lower one cannot win.
         """
         rough, apart = logits.rough, 2 * logits.off + within
-        if compiled := finder():
-            found = compiled.find(rough, self._key(place), self.temperature_milli / 1000, apart, int(NEARLY_RARE), HIGH)
-            if found is not None:
-                ids = np.concatenate([np.array(asked, np.int64), found])
-                return ids, self.scores(logits, place, ids)
+        found = self._contenders(logits, place, within)
+        if found is not None:
+            ids = np.concatenate([np.array(asked, np.int64), found])
+            return ids, self.scores(logits, place, ids)
         likeliest = rough.argmax()
         first = np.array([*asked, likeliest], np.int64)
         if not (np.isfinite(rough[likeliest]) and np.isfinite(apart)):
@@ -150,6 +157,14 @@ class Chooser:
         matters[: len(asked)] = True
         ids = ids[matters]
         return ids, logits.exactly(ids) + numbers[matters]
+
+    def _contenders(self, logits: Logits, place: int, within: float) -> Integers | None:
+        """The tokens that `_race` looks for, but those asked for; None if this machine has no code that finds them."""
+        compiled = finder()
+        if compiled is None:
+            return None
+        apart, temperature = 2 * logits.off + within, self.temperature_milli / 1000
+        return compiled.find(logits.rough, self._key(place), temperature, apart, RARE >> 33 << 33, HIGH)
 
     def _rare(self, place: int, vocab: int) -> Integers:
         """All tokens whose number is above HIGH, and hardly any other."""

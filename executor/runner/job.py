@@ -13,6 +13,8 @@ SPEC_VERSION = 1
 MAX_SPEC_BYTES = 64 * 1024
 MAX_JSON_BYTES = 1024 * 1024
 
+STOP_ORDER = "stop_order"
+"""An input that comes while a job alone runs: its client wants no more tokens. In result.json, the word for that."""
 EXIT_BAD_SPEC, EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_RESUMABLE = 64, 65, 70, 75
 
 
@@ -79,6 +81,11 @@ class Job:
     def write(self, name: str, data: bytes) -> None:
         """Write an output whole or not at all."""
         write(self.prefix + name, data)
+
+    @property
+    def is_stop_ordered(self) -> bool:
+        """Whether the node has put a stop order beside the input of a job alone: its answer ends at the next token."""
+        return (INPUT / STOP_ORDER).exists()
 
     @property
     def memory_bytes(self) -> int:

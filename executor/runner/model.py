@@ -17,11 +17,13 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache
 
+from . import dequantised
 from .attention import attend_widely, attends_widely
 from .batch import TorchBatch
 from .decoding import Answer, Growing
 from .engine import TORCH, AnswerSize, Trace, Tracer, Written
 from .fingerprint import Doubles, Floats
+from .gguf.layout import TYPES, is_gguf
 from .gumbel import Chooser
 from .head import Head
 from .job import BadInput
@@ -29,7 +31,8 @@ from .precision import widened
 from .product import multiply_widely
 from .prompts import PromptReader, load_tokenizer, require_room
 
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "q8_0": torch.float32}
+"""Formats of classes, and what torch computes them in."""
 PASS_TOKENS = 4096
 """Tokens of all texts of one pass, padding included, unless a single one is longer."""
 PIECES_A_PASS = 4
@@ -241,15 +244,21 @@ def load(path: Path, dtype: str) -> Model:
         data = (path / "manifest.json").read_bytes()
         manifest = json.loads(data)
         prompts = PromptReader(load_tokenizer(path), int(manifest["context"]))
-        net = widened(partial(_weights, path, DTYPES[dtype]))
+        net = widened(partial(_weights, path, dtype))
         return Model(net.eval(), prompts, manifest, hashlib.sha256(data).digest())
     except (OSError, ValueError, KeyError) as error:
         raise BadInput("bad_model", f"the model cannot be loaded: {error}") from error
 
 
-def _weights(path: Path, dtype: torch.dtype) -> Any:
+def _weights(path: Path, dtype: str) -> Any:
+    if is_gguf(path):
+        net = dequantised.load(path, dtype)
+        attend_widely(net)
+        return net
+    if dtype in TYPES.values():
+        raise BadInput("bad_model", f"the model is no GGUF file of type {dtype}")
     net = AutoModelForCausalLM.from_pretrained(
-        path, dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        path, dtype=DTYPES[dtype], local_files_only=True, trust_remote_code=False, use_safetensors=True
     )
     attend_widely(net)
     multiply_widely(net)

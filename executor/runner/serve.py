@@ -1,6 +1,7 @@
 """Kind `serve`: a model that stays loaded. Jobs and checks come and go on stdin, one JSON object a line.
 
     {"op": "join", "job": NUMBER, "kind", "job_id", "seed", "params"}    its files are in /input, as NUMBER.input.json
+    {"op": "end", "job": NUMBER}      its client wants no more tokens: the answer ends with those that it has
     {"op": "leave", "job": NUMBER}
 
 Said of each job is one of four words, after which its number is free: `answer`, all of its outputs are written, as
@@ -70,6 +71,9 @@ class Service:
         number = int(said["job"])
         if said["op"] == "leave":
             self._leave(number)
+            return
+        if said["op"] == "end":
+            self._end(number)
             return
         for path in OUTPUT.glob(f"{number}.*"):
             path.unlink()
@@ -155,6 +159,16 @@ class Service:
         except (ArithmeticError, OSError, RuntimeError, ValueError, LookupError) as error:
             _later(number, error)
         del self._works[number]
+
+    def _end(self, number: int) -> None:
+        """End an answer between two tokens; one that is not begun has none. An answer that has ended stays as it is."""
+        for waiting in [each for each in self._waiting if each[0] == number]:
+            self._waiting.remove(waiting)
+            self._answers[number] = Answering(waiting[1], waiting[1].growing(self._model), time.monotonic())
+        if number in self._answers:
+            self._batch.leave(number)
+            self._answers[number].growing.ordered = True
+            self._finish(number)
 
     def _leave(self, number: int) -> None:
         self._waiting = deque(each for each in self._waiting if each[0] != number)

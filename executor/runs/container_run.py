@@ -17,6 +17,7 @@ from executor.workspace.io_volume import IoVolume, entry
 from executor.workspace.outputs import HostileOutput
 from protocol.errors import ExecutorError
 from protocol.stages.execution import Outcome
+from protocol.stages.stop_order import STOP_ORDER
 
 SPEC_VERSION = 1
 LATE_S = 60
@@ -79,6 +80,8 @@ class ContainerRun:
         self._lock = threading.Lock()
         self._container: Container | None = None
         self._stopped: Intent | None = None
+        self._volume: IoVolume | None = None
+        self._is_shortened = False
 
     @property
     def limits(self) -> Limits:
@@ -102,12 +105,11 @@ class ContainerRun:
                 container.remove(left)
                 left = None
             with volume:
-                if left is not None:
-                    ending = container.adopt(left, on_event)
-                else:
+                if left is None:
                     for name, content in (*sorted(task.inputs.items()), ("spec.json", spec)):
                         volume.put(name, content)
-                    ending = container.run(on_event)
+                self._open(volume)
+                ending = container.run(on_event) if left is None else container.adopt(left, on_event)
                 outcome, detail = classify(ending)
                 if outcome is Outcome.OK:
                     volume.outputs.collect(target, task.wanted)
@@ -123,6 +125,23 @@ class ContainerRun:
             return Finish(Outcome.PROVIDER, str(error))
         except OSError as error:
             return Finish(Outcome.PROVIDER, f"the disk of this machine: {error.strerror or error}")
+        finally:
+            with self._lock:
+                self._volume = None
+
+    def shorten(self) -> None:
+        """Let the answer end at its next token, or before its first one. Raises: OSError."""
+        with self._lock:
+            self._is_shortened = True
+            if self._volume is not None:
+                self._volume.put(STOP_ORDER, b"")
+
+    def _open(self, volume: IoVolume) -> None:
+        """The volume is there: what was asked for before goes into it."""
+        with self._lock:
+            self._volume = volume
+            if self._is_shortened:
+                volume.put(STOP_ORDER, b"")
 
     def _is_complete(self, volume: IoVolume, target: Path) -> bool:
         """Whether a container that ended unseen had finished: the runner writes the manifest last."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from executor.containers.engine import Engine
@@ -52,9 +53,10 @@ class RunnerContext:
         inputs: dict[str, bytes | Path],
         wanted: tuple[str, ...],
         engine: str = TORCH,
+        params: Mapping[str, object] = MappingProxyType({}),
     ) -> ContainerRun:
-        """A run of one job or check. Raises: ModelUnusable if the model is not here."""
-        params = {**sampling(spec), **_class_of(spec.class_id), "engine": engine, "of": KINDS[spec.kind]}
+        """A run of one job or check; `params` are its own. Raises: ModelUnusable if the model is not here."""
+        params = {**sampling(spec), **params, **_class_of(spec.class_id), "engine": engine, "of": KINDS[spec.kind]}
         limits = Limits(timeout_ms=spec.timeout_ms, memory_bytes=spec.memory_bytes, cpu_millis=self.cpu_millis)
         model, inputs = self._model(spec.manifest), self._with_weights(spec.manifest, inputs)
         return ContainerRun(

@@ -16,6 +16,7 @@ class EngineTask(Protocol[Settled_co]):
 
     kind: the runner's word for it. inputs: its files. outputs: the largest size of each file that it leaves, which is
     copied to `home`. is_check: nobody waits for its first token. engine: the one that it is for; see engines.py.
+    params: of its own, beside those that its spec gives. is_shortened: its answer is to end at the next token.
     """
 
     @property
@@ -32,6 +33,10 @@ class EngineTask(Protocol[Settled_co]):
     def is_check(self) -> bool: ...
     @property
     def engine(self) -> str: ...
+    @property
+    def params(self) -> Mapping[str, object]: ...
+    @property
+    def is_shortened(self) -> bool: ...
 
     def begin(self) -> None:
         """An engine begins with it, perhaps not the first one."""

@@ -6,12 +6,12 @@ engine must not be its own witness. What an engine cannot run, torch does.
 
 import json
 
-from protocol.stages.execution import CLASS_DTYPES, RunSpec
+from protocol.stages.execution import CLASS_DTYPES, GGUF_DTYPES, RunSpec
 from protocol.stages.request import GENERATE
 
 TORCH, LLAMA = "torch", "llama.cpp"
 """The runner's words."""
-LLAMA_DTYPE = "bf16"
+LLAMA_DTYPES = frozenset({"bf16"}) | GGUF_DTYPES
 
 
 def engine_of_answer(spec: RunSpec) -> str:
@@ -26,7 +26,7 @@ def engine_of_check(spec: RunSpec, result: bytes) -> str:
 
 def writers_beside_torch(class_id: int) -> tuple[str, ...]:
     """The other engines whose answers a node of this class may bring."""
-    return (LLAMA,) if CLASS_DTYPES.get(class_id) == LLAMA_DTYPE else ()
+    return (LLAMA,) if CLASS_DTYPES.get(class_id) in LLAMA_DTYPES else ()
 
 
 def _has_both(spec: RunSpec) -> bool:

@@ -10,12 +10,13 @@ from executor.containers.sandbox import MIB
 from executor.containers.transcript import RunnerEvent, Tokens
 from executor.runs.context import RunnerContext
 from executor.runs.engines import engine_of_answer
-from executor.workspace.folders import FINGERPRINT_BIN, INPUT_JSON, RESULT_JSON, RUN_JSON, Workspace
+from executor.workspace.folders import FINGERPRINT_BIN, INPUT_JSON, RESULT_JSON, RUN_JSON, STOP_ORDER_BIN, Workspace
 from protocol.errors import ExecutorError
 from protocol.judging.kinds import validate
 from protocol.params import MAX_FINGERPRINT_BYTES
 from protocol.stages.execution import InvalidResult, Outcome, RunResult, RunSpec, failed, validate_fingerprint
 from protocol.stages.request import KINDS
+from protocol.stages.stop_order import with_stop_order
 from protocol.wire.ids import JobId
 
 MAX_RESULT_BYTES = 4 * MIB
@@ -31,6 +32,7 @@ class PendingRun:
     outputs: Mapping[str, int] = MappingProxyType(
         {FINGERPRINT_BIN: MAX_FINGERPRINT_BYTES, RESULT_JSON: MAX_RESULT_BYTES}
     )
+    params: Mapping[str, object] = MappingProxyType({})
 
     def __init__(self, context: RunnerContext, spec: RunSpec, workspace: Workspace) -> None:
         """Raises: ExecutorError if the model or the input is not on this machine."""
@@ -43,6 +45,8 @@ class PendingRun:
         self.kind, self.inputs = KINDS[spec.kind], {INPUT_JSON: input_json}
         self.home = workspace.home
         self.engine = engine_of_answer(spec)
+        self.is_shortened = False
+        """Its client's stop order is here, since a moment ago or from before a crash."""
         self._written = self._passed_on = 0
 
     def earlier_result(self) -> Ended | None:
@@ -55,6 +59,10 @@ class PendingRun:
         except (ValueError, TypeError, KeyError):
             # Damaged on the disk: run the job again.
             return None
+
+    def look_for_stop_order(self) -> None:
+        """Find a stop order in the workspace."""
+        self.is_shortened = self.is_shortened or self.workspace.get(STOP_ORDER_BIN) is not None
 
     def is_begun(self) -> bool:
         """Whether there is a volume of a container of its own, which may be taken over."""
@@ -76,6 +84,9 @@ class PendingRun:
 
     def settle(self, duration_ms: int) -> Ended:
         """Check the outputs in the workspace. Returns: the result, and the fingerprint if it has one."""
+        signature, raw = self.workspace.get(STOP_ORDER_BIN), self.workspace.get(RESULT_JSON)
+        if signature is not None and raw is not None:
+            self.workspace.put(RESULT_JSON, with_stop_order(raw, signature))
         try:
             result, fingerprint = self._read(duration_ms)
         except InvalidResult as error:
@@ -97,7 +108,15 @@ class PendingRun:
             raise InvalidResult("too long")
         spec = self.spec
         asked = self.inputs[INPUT_JSON]
-        facts = validate(spec.kind, raw, JobId(spec.job_id), self._manifest, spec.max_new_tokens, asked)
+        facts = validate(
+            spec.kind,
+            raw,
+            JobId(spec.job_id),
+            self._manifest,
+            spec.max_new_tokens,
+            asked,
+            stop_ordered=self.workspace.get(STOP_ORDER_BIN) is not None,
+        )
         validate_fingerprint(fingerprint, facts.rows)
         return (
             RunResult(
@@ -124,7 +143,7 @@ class Generation:
         self._run = context.run_of_job(
             pending.kind, pending.spec, {**pending.inputs}, tuple(pending.outputs), pending.engine
         )
-        self.stop = self._run.stop
+        self.stop, self.shorten = self._run.stop, self._run.shorten
 
     def run(self, on_tokens: Callable[[tuple[int, ...]], None]) -> Ended:
         """Returns: the result, and the fingerprint if it has one."""

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from executor.containers.ending import RunnerError
 from executor.runs.context import RunnerContext
 from executor.runs.engines import engine_of_check
-from executor.workspace.folders import CHECK_BIN, INPUT_JSON, RESULT_JSON, Workspace
+from executor.workspace.folders import CHECK_BIN, INPUT_JSON, RESULT_JSON, STOP_ORDER_BIN, Workspace
 from protocol.errors import ExecutorError
 from protocol.stages.execution import Outcome, RunSpec
 from protocol.stages.verification import MAX_CHECK_BYTES
@@ -20,6 +20,7 @@ class Replay:
 
     kind, is_check = "check", True
     outputs: Mapping[str, int] = MappingProxyType({CHECK_BIN: MAX_CHECK_BYTES})
+    is_shortened = False
 
     def __init__(self, context: RunnerContext, spec: RunSpec, workspace: Workspace) -> None:
         """Raises: ExecutorError if the model, the input or the result is not on this machine."""
@@ -29,7 +30,9 @@ class Replay:
             raise ExecutorError(f"{absent[0]} of the sample is not in its workspace")
         self.inputs = {name: data for name, data in inputs.items() if data is not None}
         self.engine = engine_of_check(spec, self.inputs[RESULT_JSON])
-        self._run = context.run_of_job(self.kind, spec, {**self.inputs}, tuple(self.outputs), self.engine)
+        # Only where the client's signature was found in the result; the container is told, and decides nothing.
+        self.params = {"stop_ordered": int(workspace.get(STOP_ORDER_BIN) is not None)}
+        self._run = context.run_of_job(self.kind, spec, {**self.inputs}, tuple(self.outputs), self.engine, self.params)
         self.stop = self._run.stop
 
     def is_begun(self) -> bool:

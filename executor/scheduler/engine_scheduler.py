@@ -172,6 +172,15 @@ class EngineScheduler:
             live.engine.join(number, queued.task)
 
         live.calls.send_nowait(join)
+        if queued.task.is_shortened:
+            live.calls.send_nowait(lambda: live.engine.shorten(number))
+
+    def shorten(self, task: EngineTask[Any]) -> None:
+        """Let the answer of a run end at its next token, if it is in an engine; one that waits is told as it joins."""
+        for live in self._engines.values():
+            for number, queued in live.runs.items():
+                if queued.task is task and not queued.is_cancelled:
+                    live.calls.send_nowait(partial(live.engine.shorten, number))
 
     def _let_go(self, queued: QueuedRun[Any]) -> None:
         """Forget a run. An engine that still has it is told to leave it, and has its number until it has."""
@@ -251,8 +260,8 @@ class EngineScheduler:
             live = self._engines.get(key)
             if live is None:
                 engine = await self.host.call(lambda: self.host.start(key))
-                # At most a join, a leave and a forget of each number are under way.
-                calls, to_make = trio.open_memory_channel[Callable[[], None]](4 * NUMBERS)
+                # At most a join, an end, a leave and a forget of each number are under way, and the next join and end.
+                calls, to_make = trio.open_memory_channel[Callable[[], None]](6 * NUMBERS)
                 live = self._engines[key] = LiveEngine(engine, key, trio.current_time(), calls)
                 self.starts += 1
                 self._nursery.start_soon(self._live, live, to_make)

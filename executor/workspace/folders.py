@@ -2,7 +2,8 @@
 
 `input.json` comes when the node opens the job's content. A run adds `result.json` and `proof.bin`; a check needs both
 JSON files and adds `check.bin`. `run.json` says how the run ended, so that a second request gives the same answer.
-While a container runs, its IO volume is in `run/`.
+While a container runs, its IO volume is in `run/`. `stop_order.bin` is the signature of a stop order that this node has
+verified: of a job that is to end at its next token, or of a leaf whose answer may end early.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ RESULT_JSON = "result.json"
 FINGERPRINT_BIN = "proof.bin"
 CHECK_BIN = "check.bin"
 RUN_JSON = "run.json"
+STOP_ORDER_BIN = "stop_order.bin"
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from node.api.prefix import SHORTEST
 from node.api.views import AccountView, ModelView, PeerView
 from protocol.params import PRICE_PER_STAKE
 from protocol.stages.assignment import order_total
+from protocol.stages.execution import GGUF_DTYPES, runs_dtype
 from protocol.stages.offer import price_of
 from protocol.wire.ids import Wei
 
@@ -51,7 +52,7 @@ def admit(ask: JobAsk, model: ModelView, prompt_tokens: int, market: Market) -> 
 
     Args: prompt_tokens, of the whole chat by the model's own template, or of the longest text that is to be read.
     Returns: the mask of device classes to ask for: those with constants for this model and kind, or all if
-    `uncalibrated`.
+    `uncalibrated` and not a GGUF file.
     Raises: Fault prompt_too_long, no_able_node, price_over_cap, no_deposit.
     """
     to_come = ask.max_new_tokens if ask.kind == "generate" else 0
@@ -67,7 +68,10 @@ def admit(ask: JobAsk, model: ModelView, prompt_tokens: int, market: Market) -> 
 
 
 def _mask(ask: JobAsk, model: ModelView) -> int:
-    return 0xFFFFFFFF if ask.uncalibrated else sum(1 << each for each in model.classes_for(ask.kind))
+    # A GGUF file is sold only by constants of its own.
+    every = ask.uncalibrated and model.dtype not in GGUF_DTYPES
+    classes = range(32) if every else model.classes_for(ask.kind)
+    return sum(1 << each for each in classes if runs_dtype(each, model.dtype))
 
 
 def able_nodes(ask: JobAsk, model: ModelView, nodes: Iterable[PeerView], owner: str) -> list[PeerView]:
@@ -82,6 +86,9 @@ def able_nodes(ask: JobAsk, model: ModelView, nodes: Iterable[PeerView], owner: 
     if not classes:
         kind = "" if ask.kind == "generate" else f" for {ask.kind}"
         message = f"{model.name} has no constants{kind} on this chain, so its results cannot be judged"
+        if model.dtype in GGUF_DTYPES:
+            hint = "a GGUF file is sold only by constants of its own: ask for the model as safetensors"
+            raise Fault("no_able_node", f"no able node: {message}", hint)
         raise Fault("no_able_node", f"no able node: {message}", "--uncalibrated: always checked, never slashed")
     rules = (
         ("none is online", lambda node: node.online and node.active),

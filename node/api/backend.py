@@ -143,6 +143,13 @@ class Backend(Protocol):
         Raises: Fault not_found or ambiguous, when it is entered.
         """
 
+    async def stop_job(self, prefix: str) -> views.JobView:
+        """Stop a job of this node's user: it ends for nothing, or at its next token and costs what was written.
+
+        Does nothing to a job that has its answer, or has ended. Returns: the job as it stands then.
+        Raises: Fault not_found, ambiguous; bad_request for a job of another client, and for one that only reads.
+        """
+
     async def job_proof(self, prefix: str, *, with_content: bool) -> dict[str, Any]:
         """The proof of a job as far as it has come, as its file holds it (docs/verify.md).
 
@@ -156,7 +163,7 @@ class Backend(Protocol):
         """The leaves of a case that this node holds, in the clear. Raises: Fault not_found or ambiguous."""
 
     async def add_model(self, source: str) -> views.ModelView:
-        """Put a model into the content store: the absolute path of a Hugging Face directory, or "smollm2".
+        """Put a model into the content store: the absolute path of a Hugging Face directory or GGUF file, or "smollm2".
 
         Safe to do twice. Raises: Fault bad_model, store_full; preflight where no container can be run to convert it.
         """

@@ -7,6 +7,7 @@
     GET  /v1/jobs               list of JobView     POST /v1/account/deposit    {amount_wei, dry_run} > PlanView
     GET  /v1/jobs/{id}          JobView             POST /v1/account/withdraw   {amount_wei, dry_run} > PlanView
     GET  /v1/jobs/{id}/events   JobUpdate a line    GET  /v1/score/{id}         ScoreView
+    POST /v1/jobs/{id}/stop     {} > JobView: the job ends at its next token, or for nothing before its first one
     GET  /v1/cases/{id}         CaseView            GET  /metrics               the snapshot's numbers for Prometheus
     GET  /v1/models/{id}        ModelView           POST /v1/models/{id}/{step} {} > ModelView; pin, unpin or remove
     POST /v1/models/pull        {model} > PullView a line, until the model is here or the reader leaves
@@ -107,6 +108,10 @@ def _routes(backend: Backend) -> Starlette:
         asks.require_empty(body)
         return await backend.shelf.take_step(step, name)
 
+    async def stop_job(body: dict[str, Any], prefix: str) -> Any:
+        asks.require_empty(body)
+        return await backend.stop_job(prefix)
+
     async def pull(request: Request) -> Response:
         _require_no_query(request)
         return FollowResponse(backend.shelf.pull(asks.model_name(read_object(await _body(request)))))
@@ -128,6 +133,7 @@ def _routes(backend: Backend) -> Starlette:
             _order("/v1/jobs", ask_job, status=202),
             _view("/v1/jobs/{prefix}", backend.job),
             Route("/v1/jobs/{prefix}/events", follow),
+            _order("/v1/jobs/{prefix}/stop", stop_job),
             _order(
                 "/v1/jobs/{prefix}/proof",
                 lambda body, prefix: backend.job_proof(prefix, with_content=asks.proof_ask(body)),

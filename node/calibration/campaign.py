@@ -1,12 +1,12 @@
 """One calibration from plan to report: measures what is missing, and puts together what it says."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from executor import images
-from executor.runs.engines import writers_beside_torch
+from executor.runs.engines import LLAMA, writers_beside_torch
 from node.calibration import report
 from node.calibration.answers import WHOLE, MeasuredAnswer, honest, read
 from node.calibration.margins import Weighed
@@ -14,6 +14,7 @@ from node.calibration.measuring import ACT_W, DISTANCES, MeasuringBench
 from node.calibration.plan import HONEST, Extent, Part, confirmation, founding, plan
 from node.calibration.statistics import interval
 from protocol.errors import ExecutorError
+from protocol.stages.execution import is_gguf_class
 from protocol.stages.verification import Calibration, points
 
 PROMISED_REJECT = 0.002
@@ -137,6 +138,7 @@ def _answers(
 ) -> tuple[list[MeasuredAnswer], bytes]:
     """Measures what is missing, and reads all of it; with the whitening weights, if need be those of the first part."""
     answers: list[MeasuredAnswer] = []
+    parts = [_by_its_engine(part) for part in parts]
     for done, part in enumerate(parts, 1):
         tell(f"part {done} of {len(parts)}: {part.answers} answers")
         folder = bench.measure(part, act_w, tell)
@@ -144,6 +146,11 @@ def _answers(
         answers += read_part(part, folder)
     assert act_w is not None
     return answers, act_w
+
+
+def _by_its_engine(part: Part) -> Part:
+    """The engine that answers gives the honest answers to GGUF files: the two differ by more than passes of one do."""
+    return replace(part, writer=LLAMA) if is_gguf_class(part.worker) else part
 
 
 def _entry(calibration: Calibration, n: int, weighed: Weighed | None) -> dict[str, Any]:

@@ -37,7 +37,9 @@ class Floors:
     classify: int
 
 
-FLOORS = {1: Floors(500, 100_000, 500, 2_500), 2: Floors(2_000, 500_000, 5_000, 40_000)}
+_BF16 = Floors(2_000, 500_000, 5_000, 40_000)
+FLOORS = {1: Floors(500, 100_000, 500, 2_500), 2: _BF16, 3: _BF16}
+"""By class. Class 3 rounds what goes into a matrix to 8 bits, bfloat16 to as many."""
 
 
 def constants(whole: Sequence[Cut], shortened: Sequence[Cut], class_id: int) -> Calibration:

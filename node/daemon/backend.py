@@ -23,8 +23,10 @@ from node.daemon.shelf import ModelShelf
 from node.daemon.status import NodeStatus
 from node.daemon.views import Views
 from node.wallet import plans
-from protocol.events import ModelAdded
+from protocol.events import JobStopAsked, ModelAdded
+from protocol.job import Stage
 from protocol.stages.blob import ModelManifest
+from protocol.stages.request import GENERATE
 from protocol.wire import document
 from protocol.wire.ids import BatchId, checksum
 
@@ -74,6 +76,17 @@ class NodeBackend:
         """See Backend."""
         return self.followed.follow(prefix)
 
+    async def stop_job(self, prefix: str) -> api.JobView:
+        """See Backend."""
+        found = self.followed.find(prefix)
+        if found.side != "requester":
+            raise Fault("bad_request", f"job {found.id[:8]} is of another client, and only that one can stop it")
+        job = next(job for job in self._machine.requester.jobs if job.shown_id.hex() == found.id)
+        if job.kind != GENERATE and job.stage is Stage.RUNNING:
+            raise Fault("bad_request", f"job {found.id[:8]} only reads: it is done as a whole", "wait for its answer")
+        await self._parts.driver.deliver(JobStopAsked(job.ask_id, job.new_tokens))
+        return await self.job(found.id)
+
     async def job_proof(self, prefix: str, *, with_content: bool) -> dict[str, Any]:
         """See Backend."""
         proof = await JobProofBuilder(self._parts).prove(self.followed.find(prefix), with_content=with_content)
@@ -107,7 +120,8 @@ class NodeBackend:
         def make() -> ModelManifest:
             if source == "smollm2" and runner is not None:
                 return runner.add_small_model(parts.models)
-            return parts.models.add(Path(source), Path(source).name)
+            path = Path(source)
+            return parts.models.add(path, path.stem if path.is_file() else path.name)
 
         try:
             manifest = await self.shelf.put(Path(source), make)

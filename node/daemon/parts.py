@@ -165,6 +165,7 @@ async def open_parts(
             workspaces,
             data_dir / "results",
             lambda job_id: machine.provider.input_bytes(job_id),
+            machine.identity.domain,
         )
         routes.update(dict.fromkeys(get_args(PeerEffect), peers))
         room = StoreRoom(machine, driver, known, remover, peers.blobs.require_room)

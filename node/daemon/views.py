@@ -193,8 +193,7 @@ def _state_of(batch: DocketBatch) -> str:
 
 
 def _id(view: JobState) -> str:
-    # Before its request is signed a job has no other name than that of its ask.
-    return view.request_id.hex() if view.request_id else view.ask_id.hex()
+    return view.shown_id.hex()
 
 
 def _between(view: JobState, first: Stage, last: Stage) -> int:

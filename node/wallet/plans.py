@@ -96,7 +96,7 @@ async def register(
     verifies: bool,
     commission_bps: int | None = None,
 ) -> TransactionPlan:
-    """Register a node with its first stake, and put it on the verifiers' lists of its device classes.
+    """Register a node with its first stake, and put it on the verifiers' lists of those classes that the network has.
 
     Args: amount in wei; commission_bps, None for what the network gives a node that names none.
     Raises: Fault reverted, where the coins are not there.
@@ -104,6 +104,9 @@ async def register(
     stakes = network.stakes
     wallet = await _wallet(network, owner.address, -amount)
     agreed = await stakes.consent(operator, owner.address)
+    # A network may not have a class that this release knows.
+    there = {each.id for each in await network.params.classes()}
+    class_ids = [class_id for class_id in class_ids if class_id in there]
     mask = sum(1 << class_id for class_id in class_ids)
     terms = Registration(agreed.operator, owner.address, Wei(amount), mask, agreed.deadline, agreed.signature)
     permit = await network.token.permit(owner, stakes.address, amount)

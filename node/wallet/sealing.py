@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspaces
+from executor.workspace.folders import INPUT_JSON, RESULT_JSON, STOP_ORDER_BIN, Workspaces
 from node.wallet.secrets import ContentKeys, HpkeSecrets, write_whole
 from p2p.store import ContentStore
 from protocol import effects, events
@@ -35,7 +35,9 @@ from protocol.params import MAX_INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES
 from protocol.stages.assignment import kind_of
 from protocol.stages.commitment import ResultDelivery
 from protocol.stages.execution import InvalidResult
+from protocol.stages.stop_order import stop_order_in
 from protocol.stages.verification import NOT_FOR_US
+from protocol.wire.envelope import Domain
 from protocol.wire.ids import Cid, JobId, cid_of
 
 T = TypeVar("T")
@@ -75,7 +77,7 @@ class Sealing:
     """The adapter of the SealingEffects.
 
     `results` is the folder that answers are kept in for the user. `stated_bytes` gives the size of a job's sealed input
-    as its client has signed it, None for a job that is not here.
+    as its client has signed it, None for a job that is not here. `domain` is that of the signatures of clients.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Sealing:
         workspaces: Workspaces,
         results: Path,
         stated_bytes: Callable[[bytes], int | None],
+        domain: Domain,
     ) -> None:
         self._secrets = secrets_
         self._keys = keys
@@ -93,6 +96,7 @@ class Sealing:
         self._workspaces = workspaces
         self._results = results
         self._stated_bytes = stated_bytes
+        self._domain = domain
         self._threads = trio.CapacityLimiter(THREADS)
         self._performers: dict[type[effects.SealingEffect], Callable[[Any], events.Event]] = {
             effects.SealKey: self._seal_key,
@@ -232,7 +236,9 @@ class Sealing:
             input_json = self._open_stored(key, b"input", Cid(effect.input_cid), b"", MAX_INPUT_BYTES)
             content = self._open_stored(key, b"result" + job_id, blob_cid, effect.sealed_result, MAX_OUTPUT_BYTES)
             result_hash = hashlib.sha256(content).digest()
-            facts = validate(effect.kind, content, job_id, manifest, effect.max_new_tokens, input_json)
+            # The role knows whether it has ordered a stop.
+            limit = effect.max_new_tokens
+            facts = validate(effect.kind, content, job_id, manifest, limit, input_json, stop_ordered=True)
         except (Unopened, InvalidResult) as error:
             return events.ResultOpened(effect.job_id, result_hash, 0, "", _problem(error))
         write_whole(self._results / f"{job_id.hex()}.json", content)
@@ -251,7 +257,8 @@ class Sealing:
             # A seat without the model fetches it after this; its runner applies the same rules again.
             manifest = self._store.manifest(Cid(details.manifest))
             if manifest is not None:
-                validate(kind, content, JobId(job.job_id), manifest, details.max_new_tokens, asked)
+                limit = details.max_new_tokens
+                validate(kind, content, JobId(job.job_id), manifest, limit, asked, stop_ordered=True)
             rows = rows_of(kind, content)
         except (Unopened, InvalidResult) as error:
             return events.SampleOpened(batch_id, index, 0, _problem(error))
@@ -260,6 +267,9 @@ class Sealing:
         workspace = self._workspaces.of_sample(batch_id, index)
         workspace.put(INPUT_JSON, asked)
         workspace.put(RESULT_JSON, content)
+        if signature := stop_order_in(content, job.assignment, self._domain):
+            # Without it the check takes no answer that ends early, and the leaf is condemned.
+            workspace.put(STOP_ORDER_BIN, signature)
         return events.SampleOpened(batch_id, index, rows, "")
 
     # --- keys and content -------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Effects on containers."""
 
 from protocol.stages.execution import RunSpec
-from protocol.wire.codec import U24, Bytes32
+from protocol.wire.codec import U24, Bytes32, Signature
 from protocol.wire.names import wire_class
 
 
@@ -17,6 +17,17 @@ class StopContainer:
     """> executor/containers > ContainerExited, and another one in answer to its RunContainer: it is not wanted now."""
 
     job_id: Bytes32
+
+
+@wire_class("ShortenRun")
+class ShortenRun:
+    """> executor/containers > RunShortened; then its ContainerExited, with the answer up to the next token.
+
+    signature: of the client's stop order, which goes into the result.
+    """
+
+    job_id: Bytes32
+    signature: Signature
 
 
 @wire_class("ReplaySample")

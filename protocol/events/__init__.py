@@ -17,7 +17,8 @@ from protocol.stages.commitment import TokenFrame
 from protocol.stages.offer import Offer
 
 FromContainers = ContainerExited | SampleReplayed
-FromMachine = DeadlinePassed | JobAsked | EffectFailed | HpkeKeyRotated | ModelAdded | ModelRemoved | FromContainers
+FromUser = JobAsked | JobStopAsked
+FromMachine = DeadlinePassed | FromUser | EffectFailed | HpkeKeyRotated | ModelAdded | ModelRemoved | FromContainers
 FromPeers = RequestPublished | MessageReceived | BlobFetched
 FromKeys = MessageSigned | KeySealed | InputOpened | ResultSealed | ResultOpened | SampleOpened
 FromNetwork = (
@@ -28,7 +29,8 @@ Durable = FromMachine | FromPeers | FromKeys | FromNetwork | FromBatches | CaseE
 """Journalled before they are handled."""
 
 Passing = HeartbeatPublished | HeartbeatReceived | RequestReceived | OrderRefused | MessageSent | MessageUnanswered
-Fleeting = Tick | DeviceReported | RoomReported | BlockSeen | FrameSealed | FrameOpened | TokensProduced | Passing
+FromRuns = TokensProduced | RunShortened
+Fleeting = Tick | DeviceReported | RoomReported | BlockSeen | FrameSealed | FrameOpened | FromRuns | Passing
 """Handled and forgotten; so are TokenFrame messages, and signed offers and refusals: they promise nothing."""
 
 Event = Durable | Fleeting

@@ -26,6 +26,13 @@ class ContainerExited:
     fingerprint: Annotated[bytes, Size(MAX_FINGERPRINT_BYTES)]
 
 
+@wire_class("RunShortened")
+class RunShortened:
+    """A job's run ends at its next token, also one that begins again after a crash."""
+
+    job_id: Bytes32
+
+
 @wire_class("SampleReplayed")
 class SampleReplayed:
     """Our own pass over a drawn leaf: check.bin, or the problem that there is none."""

@@ -87,6 +87,14 @@ class JobAsked:
     sealed_input: Annotated[bytes, Size(MAX_INLINE_BYTES)]
 
 
+@wire_class("JobStopAsked")
+class JobStopAsked:
+    """The user wants no more of a job. written: its tokens that had come by then, which no journal keeps."""
+
+    ask_id: Annotated[bytes, Size(16, exact=True)]
+    written: U32
+
+
 @wire_class("EffectFailed")
 class EffectFailed:
     """An adapter gave up on an effect. `effect` is its class, `about` the job, batch or content it was for."""

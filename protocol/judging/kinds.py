@@ -14,16 +14,25 @@ Facts = ResultFacts | ReadingFacts
 
 
 def validate(
-    kind: int, raw: bytes, job_id: JobId, manifest: ModelManifest, max_new_tokens: int, input_json: bytes
+    kind: int,
+    raw: bytes,
+    job_id: JobId,
+    manifest: ModelManifest,
+    max_new_tokens: int,
+    input_json: bytes,
+    *,
+    stop_ordered: bool = False,
 ) -> Facts:
     """Local validation of a result of any kind, as an answer to its input.
 
-    Args: raw, the bytes of result.json.
+    Args: raw, the bytes of result.json; stop_ordered, whether a stop order may have ended it.
     Raises: InvalidResult, also for an input to which there is no honest result.
     """
     _require_served(kind)
     if kind == GENERATE:
-        return validate_result(raw, job_id, manifest, max_new_tokens, _salt(input_json), rules_of(input_json))
+        rules = rules_of(input_json)
+        salt = _salt(input_json)
+        return validate_result(raw, job_id, manifest, max_new_tokens, salt, rules, stop_ordered=stop_ordered)
     return validate_reading(kind, raw, job_id, manifest, max_new_tokens, read_texts(kind, input_json))
 
 

@@ -10,6 +10,7 @@ from protocol.proof.papers import is_sound, job_of
 from protocol.stages.assignment import charge_of, kind_of
 from protocol.stages.commitment import LeafStatus
 from protocol.stages.execution import InvalidResult, ResultFacts, validate_fingerprint
+from protocol.stages.stop_order import stop_order_in
 from protocol.wire.ids import cid_of
 
 Seal = Callable[[bytes, bytes, bytes], bytes]
@@ -68,8 +69,16 @@ def facts_of(proof: Proof) -> Facts:
         raise InvalidResult("there is no answer")
     if proof.model is None:
         raise InvalidResult("it cannot be read without the model's manifest, which is missing")
-    limit = details.max_new_tokens
-    return validate(kind_of(details), content.result, job_of(proof), proof.model, limit, content.input)
+    limit, is_ordered = details.max_new_tokens, stop_order_of(proof) is not None
+    kind, job = kind_of(details), job_of(proof)
+    return validate(kind, content.result, job, proof.model, limit, content.input, stop_ordered=is_ordered)
+
+
+def stop_order_of(proof: Proof) -> bytes | None:
+    """The signature of the client's order to stop, if the answer holds it."""
+    if proof.content is None or proof.content.result is None:
+        return None
+    return stop_order_in(proof.content.result, proof.papers.order, proof.place.domain)
 
 
 def _answer(proof: Proof, content: ContentPaper) -> tuple[Facts | None, str]:

@@ -118,6 +118,8 @@ class RefuseCode(IntEnum):
     """After an Accept: the work failed here, another node may do it."""
     CLIENT_FAULT = 12
     """After an Accept: the input is bad, no node can do it."""
+    STOPPED = 13
+    """After an Accept: its client has stopped it before it began, so it costs nothing."""
 
 
 @typed("Refuse(bytes32 jobId,uint16 code,uint32 retryAfterMs)")

@@ -11,6 +11,7 @@ from typing import Any
 from protocol.stages.assignment import JobDetails, kind_of
 from protocol.stages.blob import ModelManifest
 from protocol.stages.request import GENERATE
+from protocol.stages.stop_order import STOP_ORDER
 from protocol.stages.token_rules import NO_RULES, TokenRules, is_alone
 from protocol.wire.codec import U8, U16, U32, U64, Bytes32, Text
 from protocol.wire.ids import JobId
@@ -127,11 +128,14 @@ def validate_result(
     max_new_tokens: int,
     salt: str | None = None,
     rules: TokenRules = NO_RULES,
+    *,
+    stop_ordered: bool = False,
 ) -> ResultFacts:
     """Local validation: schema, bounds and the stop rule; every seat applies the same one.
 
     Args: raw, the bytes of result.json; salt, what the input carried, where the caller knows it; rules, of the input,
-    which may end an answer. Its runner alone can tell whether one did.
+    which may end an answer. Its runner alone can tell whether one did. stop_ordered, whether its client has ordered a
+    stop, which may have ended it anywhere; see `stop_order`.
     Raises: InvalidResult.
     """
     plain = read_result(raw, job_id, manifest, salt)
@@ -140,7 +144,8 @@ def validate_result(
         raise InvalidResult("output_token_ids")
     _require(len(ids) <= max_new_tokens, "output_token_ids: count")
     _require(all(type(token) is int and 0 <= token < manifest.vocab for token in ids), "output_token_ids: range")
-    _require_stop(ids, plain.get("finish"), manifest, max_new_tokens, rules)
+    ends = {"stop": bool(rules.stop), DEAD_END: bool(rules.schema), STOP_ORDER: stop_ordered}
+    _require_stop(ids, plain.get("finish"), manifest, max_new_tokens, ends)
     return ResultFacts(tuple(ids), plain["finish"], hashlib.sha256(raw).digest())
 
 
@@ -180,18 +185,21 @@ def validate_fingerprint(raw: bytes, token_count: int) -> None:
         _require(scale < 0x7C00, "proof.bin: scale")
 
 
-def _require_stop(ids: list[int], finish: Any, manifest: ModelManifest, max_new_tokens: int, rules: TokenRules) -> None:
-    """The answer ends before the first stop token, with a stop string, where its schema lets no token follow, or is
-    exactly as long as was paid for."""
+def _require_stop(
+    ids: list[int], finish: Any, manifest: ModelManifest, max_new_tokens: int, ends: dict[str, bool]
+) -> None:
+    """The answer ends before the first stop token, or is exactly as long as was paid for; or as `ends` allow."""
     _require(not any(token in manifest.eos_ids for token in ids), "a stop token inside of the answer")
     if finish == "eos":
         _require(len(ids) < max_new_tokens, "finish is eos at full length")
     elif finish == "length":
         _require(len(ids) == max_new_tokens, "cut short")
-    elif finish == "stop" and rules.stop:
+    elif finish == "stop" and ends["stop"]:
         _require(len(ids) > 0, "a stop string in an empty answer")
-    elif finish == DEAD_END and rules.schema:
+    elif finish == DEAD_END and ends[DEAD_END]:
         _require(0 < len(ids) < max_new_tokens, "a dead end of the schema in an empty answer, or a full one")
+    elif finish == STOP_ORDER and ends[STOP_ORDER]:
+        _require(len(ids) < max_new_tokens, "stopped at full length")
     else:
         raise InvalidResult("finish")
 
@@ -236,5 +244,18 @@ def side_by_side_ms(ms_per_token: int, answers: int) -> int:
     return ms_per_token * (100 + SLOWER_PERCENT * (answers - 1)) // 100
 
 
-CLASS_DTYPES: dict[int, str] = {1: "fp32", 2: "bf16"}
-"""Arithmetic of the CPU device classes."""
+CLASS_DTYPES: dict[int, str] = {1: "fp32", 2: "bf16", 3: "q8_0"}
+"""Number format of the CPU device classes: of their arithmetic, or of the GGUF weights that they run as they are."""
+GGUF_DTYPES = frozenset({"q8_0"})
+"""Formats of manifests whose weights are a GGUF file. Each has a class of its own, which runs no other model."""
+
+
+def is_gguf_class(class_id: int) -> bool:
+    """Whether a class runs GGUF files of one type as they are."""
+    return CLASS_DTYPES.get(class_id) in GGUF_DTYPES
+
+
+def runs_dtype(class_id: int, dtype: str) -> bool:
+    """Whether a class runs models whose weights are stored in this format; a class that is not known may."""
+    found = CLASS_DTYPES.get(class_id, "")
+    return found == dtype if {found, dtype} & GGUF_DTYPES else True

@@ -9,8 +9,10 @@ from protocol.stages.execution import CLASS_DTYPES
 from protocol.stages.request import GENERATE
 
 BYTES_OF = {"fp32": 4, "bf16": 2, "fp16": 2}
+BLOCK_OF = {"q8_0": (34, 32)}
+"""Bytes and numbers of a block of a GGUF type. The reference widens such weights to the widest format."""
 WIDEST = 4
-WEIGHTS_SUFFIX = ".safetensors"
+WEIGHTS_SUFFIX, GGUF_SUFFIX = ".safetensors", ".gguf"
 STATE_BYTES = 128
 """What the runner allows for each number of each token's state while a prompt is read; measured: 57."""
 PASS_TOKENS = 4_096
@@ -31,10 +33,11 @@ def needed_bytes(manifest: ModelManifest, class_id: int, tokens: int) -> int:
 
     Args: class_id, of the device; a class without a known format counts as the widest. tokens, as `tokens_of`.
     """
-    stored = BYTES_OF.get(manifest.dtype, 0)
+    stored, numbers = BLOCK_OF.get(manifest.dtype, (BYTES_OF.get(manifest.dtype, 0), 1))
     width = BYTES_OF.get(CLASS_DTYPES.get(class_id, ""), WIDEST)
-    weights_bytes = sum(file.size for file in manifest.files if file.path.endswith(WEIGHTS_SUFFIX))
-    parameters = weights_bytes // stored if stored else 0
+    suffix = GGUF_SUFFIX if manifest.dtype in BLOCK_OF else WEIGHTS_SUFFIX
+    weights_bytes = sum(file.size for file in manifest.files if file.path.endswith(suffix))
+    parameters = weights_bytes * numbers // stored if stored else 0
     least = RUNTIME_BYTES + width * parameters
     if not stored or manifest.context == 0:
         return max(least, manifest.needs_bytes)
@@ -42,7 +45,7 @@ def needed_bytes(manifest: ModelManifest, class_id: int, tokens: int) -> int:
     # Twice, because keys and values are copied whenever they grow.
     kept = -(-2 * all_kept * width * tokens // (WIDEST * manifest.context))
     # Weights of the class's own format are used from the file; others are held beside it while they are converted.
-    loaded = width * parameters + (weights_bytes if width != stored else 0)
+    loaded = width * parameters + (weights_bytes if (width, 1) != (stored, numbers) else 0)
     reading = tokens * manifest.hidden * STATE_BYTES
     return max(least, min(manifest.needs_bytes, RUNTIME_BYTES + loaded + kept + reading))
 

@@ -1,7 +1,8 @@
-"""`python -m scripts.calibration [--confirm] [CLASS ...]`, in the virtual environment and with DOCKER_HOST set."""
+"""`python -m scripts.calibration [--confirm] [--model ID] [CLASS ...]`, in the environment, with DOCKER_HOST set."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -56,15 +57,19 @@ def confirmed(bench: MeasuringBench, classes: list[int], known: dict[str, Any], 
 
 
 def main() -> None:
-    present = devices.class_ids()
-    only_confirm = "--confirm" in sys.argv[1:]
-    classes = [int(argument) for argument in sys.argv[1:] if argument != "--confirm"]
-    wanted = classes or sorted(present, reverse=True)
+    parser = argparse.ArgumentParser(prog="scripts/calibrate")
+    parser.add_argument("--confirm", action="store_true")
+    parser.add_argument("--model", type=bytes.fromhex, default=manifest_id())
+    parser.add_argument("classes", type=int, nargs="*")
+    arguments = parser.parse_args()
+    host, cid = os.environ["DOCKER_HOST"], arguments.model
+    try:
+        present = devices.class_ids_for(ModelStore(store()).manifest(cid or b"").dtype)
+    except NodeError as error:
+        sys.exit(f"error: {error}")
+    wanted = arguments.classes or sorted(present, reverse=True)
     if missing := set(wanted) - set(present):
-        sys.exit(f"error: this processor is not of class {min(missing)}")
-    host, cid = os.environ["DOCKER_HOST"], manifest_id()
-    if cid is None:
-        sys.exit("error: the model is not in the store")
+        sys.exit(f"error: this processor does not run the model in class {min(missing)}")
     file = FOLDER / f"{cid.hex()}.json"
     known: dict[str, Any] = {"v": 1, "manifest": cid.hex(), "classes": {}}
     if file.is_file():
@@ -75,7 +80,7 @@ def main() -> None:
     try:
         with contextlib.closing(Engine("calibrate", host)) as engine:
             bench = MeasuringBench(engine, images.find(host), ModelStore(store()), cid, work)
-            if not only_confirm:
+            if not arguments.confirm:
                 known = measured(bench, wanted, known)
             known = confirmed(bench, wanted, known, file)
     except NodeError as error:

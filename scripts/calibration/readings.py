@@ -71,7 +71,7 @@ def measure(engine: Engine, image: str, model: Path, class_id: int, target: Path
 
 
 def main(arguments: Sequence[str]) -> None:
-    present = devices.class_ids()
+    present = devices.class_ids_for("bf16")
     wanted = [int(argument) for argument in arguments] or sorted(present, reverse=True)
     host, cid = os.environ["DOCKER_HOST"], manifest_id()
     if cid is None or not set(wanted) <= set(present):

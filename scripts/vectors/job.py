@@ -13,7 +13,7 @@ from node.wallet.sealing import public_key_of as hpke_public
 from node.wallet.sealing import seal
 from protocol.params import VCN
 from protocol.stages import assignment as assigning
-from protocol.stages import commitment, lane_notice, verification
+from protocol.stages import commitment, lane_notice, stop_order, verification
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.execution import validate_fingerprint, validate_result
 from protocol.stages.offer import Offer, SignedOffer
@@ -182,6 +182,7 @@ def _told(order: assigning.AssignmentOrder, job: JobId) -> ToldJob:
     batch = commitment.batch_id(node, 0, 1_000)
     nodes = [entry.leaf.node, entry.leaf.node]
     lane = assigning.LaneOpen(order.assignment.client, order.assignment.signer, node, 20 * VCN, 0, NOW_S + 600)
+    stop = stop_order.StopOrder(job)
     said: list[Any] = [
         order.request,
         order.offer,
@@ -191,6 +192,7 @@ def _told(order: assigning.AssignmentOrder, job: JobId) -> ToldJob:
         assigning.SignedAccept(accept, signature_of(accept, NODE)),
         assigning.SignedRefuse(refuse, signature_of(refuse, NODE)),
         commitment.TokenFrame(job, 0, frame),
+        stop_order.SignedStopOrder(stop, signature_of(stop, CLIENT)),
         commitment.ResultDelivery(result, signature_of(result, NODE), sealed_result),
         signed_receipt,
         commitment.ResultQuery(job),

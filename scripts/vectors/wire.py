@@ -24,6 +24,7 @@ from protocol.stages.assignment import SignedAccept, SignedRefuse
 from protocol.stages.commitment import ResultDelivery, ResultQuery, SignedReceipt
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import SignedRequest
+from protocol.stages.stop_order import SignedStopOrder
 from protocol.wire import codec
 from protocol.wire.envelope import compact, digest, struct_hash
 from protocol.wire.ids import cid_of, peer_id_of, public_key_of
@@ -70,6 +71,7 @@ def signing() -> Iterator[Case]:
         ("node", told.messages[SignedRefuse].refuse, job.NODE),
         ("node", told.messages[ResultDelivery].result, job.NODE),
         ("client", told.messages[SignedReceipt].receipt, job.CLIENT),
+        ("client", told.messages[SignedStopOrder].order, job.CLIENT),
     ]
     yield case(name="domain", chain_id=DOMAIN.chain_id, separator=DOMAIN.separator)
     yield case(name="JobDetails", struct_hash=struct_hash(order.details))

@@ -38,7 +38,7 @@ def run() -> list[Line]:
     """Raises: RuntimeError if a container fails or all answers are too short to be a measurement."""
     lines, fingerprint_bytes = [], 0
     with open_context() as context:
-        for class_id in devices.class_ids():
+        for class_id in devices.class_ids_for("bf16"):
             key, goal = LINES[class_id]
             ratios, speeds = [], []
             for question in QUESTIONS:

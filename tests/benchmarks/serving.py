@@ -109,7 +109,7 @@ def run() -> list[Line]:
     """Raises: RuntimeError if a job fails."""
     anchor = llama_server.build(images.find(docker_host()))
     with open_context() as context, tempfile.TemporaryDirectory(prefix="vcoin-bench-") as made:
-        class_id = max(devices.class_ids())
+        class_id = max(devices.class_ids_for("bf16"))
         return trio.run(_measure, context, Path(made), class_id, anchor)
 
 

@@ -20,12 +20,18 @@ class AnsweringBackend(FakeBackend):
     """Every chat is answered with WORDS, every text with a vector, each job for COST_WEI."""
 
     failure: views.Trouble | None = None
+    is_held: bool = False
+    """Whether the next answer stays at its first word."""
 
     async def ask_job(self, ask: JobAsk) -> str:
         job_id = await super().ask_job(ask)
         self.change(job_id, state="running", node=PROVIDER)
         if self.failure is not None:
             self.change(job_id, state="failed", failure=self.failure)
+            return job_id
+        if self.is_held:
+            self.is_held = False
+            self.say(job_id, WORDS[0])
             return job_id
         for word in WORDS if ask.kind == "generate" else ():
             self.say(job_id, word)

@@ -22,6 +22,7 @@ OWNER = "0x" + "11" * 20
 CLIENT = "0x" + "22" * 20
 PROVIDER = "0x" + "33" * 20
 VERIFIER = "0x" + "44" * 20
+STOPPED_WEI = VCN // 1_000
 CLOSES_AT = 1_767_323_045
 
 SMOL = views.ModelView("ab" * 32, "SmolLM2-135M-Instruct", 269_000_000, 1_200_000_000, 8_192, "bf16", (1, 2), (1, 2))
@@ -183,6 +184,7 @@ class FakeBackend:
     serving: views.ServingView = SERVING
     troubles: tuple[views.Trouble, ...] = ()
     held: dict[str, views.JobView] = field(default_factory=dict)
+    stopped: list[str] = field(default_factory=list)
     cases: dict[str, views.CaseView] = field(default_factory=dict)
     proofs: dict[str, dict[str, Any]] = field(default_factory=dict)
     leaves: dict[str, views.LeavesView] = field(default_factory=dict)
@@ -244,6 +246,19 @@ class FakeBackend:
 
     async def job(self, prefix: str) -> views.JobView:
         return self.held[complete(prefix, self.held, "job")]
+
+    async def stop_job(self, prefix: str) -> views.JobView:
+        """A job that a node has written tokens of ends with these; any other ends for nothing."""
+        job = self.held[complete(prefix, self.held, "job")]
+        if job.side != "requester":
+            raise Fault("bad_request", "only its client can stop it")
+        self.stopped.append(job.id)
+        if job.state == "running" and job.text:
+            self.change(job.id, state="delivered", finish="stop_order", tokens=1, cost_wei=STOPPED_WEI)
+        elif not job.ended and job.state not in views.ANSWERED:
+            trouble = views.Trouble("job_failed", "stopped before its first token: it costs nothing", "")
+            self.change(job.id, state="failed", failure=trouble)
+        return self.held[job.id]
 
     def follow(self, prefix: str) -> AbstractAsyncContextManager[AsyncIterator[views.JobUpdate]]:
         job_id = complete(prefix, self.held, "job")

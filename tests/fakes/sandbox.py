@@ -22,17 +22,19 @@ from executor.workspace.folders import (
     INPUT_JSON,
     RESULT_JSON,
     RUN_JSON,
+    STOP_ORDER_BIN,
     Workspace,
     Workspaces,
 )
-from protocol.effects import ReplaySample
+from protocol.effects import ReplaySample, ShortenRun
 from protocol.errors import ExecutorError
-from protocol.events import ContainerExited, DeviceReported, SampleReplayed
+from protocol.events import ContainerExited, DeviceReported, RunShortened, SampleReplayed
 from protocol.params import MAX_TEMPERATURE_MILLI
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, CLASS_DTYPES, Outcome, RunResult, RunSpec, failed
 from protocol.stages.heartbeat import DeviceStatus
 from protocol.stages.request import GENERATE
+from protocol.stages.stop_order import STOP_ORDER, with_stop_order
 from protocol.stages.token_rules import milli_of
 from tests.fakes import reader
 
@@ -94,10 +96,17 @@ class FakeSandbox:
                     return _exited(spec, workspace)
                 ids, finish = _answer(spec, manifest, chat)
                 for start in range(0, len(ids), TOKENS_PER_EVENT):
+                    if workspace.get(STOP_ORDER_BIN) is not None:
+                        ids, finish = ids[:start], STOP_ORDER
+                        break
                     await watch.hear(tuple(ids[start : start + TOKENS_PER_EVENT]))
                     await trio.lowlevel.checkpoint()
                 self._leave(workspace, spec, chat, ids, finish)
             return _exited(spec, workspace)
+
+    async def shorten(self, effect: ShortenRun) -> RunShortened:
+        self._workspaces.of_job(effect.job_id).put(STOP_ORDER_BIN, effect.signature)
+        return RunShortened(effect.job_id)
 
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         async with self._slots:
@@ -112,6 +121,8 @@ class FakeSandbox:
                 workspace.put(CHECK_BIN, found)
                 return SampleReplayed(effect.batch_id, effect.leaf_index, found, problem)
             claim = json.loads(result)
+            if claim["finish"] == STOP_ORDER and workspace.get(STOP_ORDER_BIN) is None:
+                return SampleReplayed(effect.batch_id, effect.leaf_index, b"", "bad_result: the answer ends early")
             if claim["prompt_token_ids_sha256"] != _prompt_hash(chat):
                 return SampleReplayed(effect.batch_id, effect.leaf_index, b"", "prompt_mismatch: another prompt")
             refusal = _refusal(spec, manifest, json.loads(chat))
@@ -133,7 +144,8 @@ class FakeSandbox:
             "output_token_ids": ids,
             "finish": finish,
         }
-        workspace.put(RESULT_JSON, json.dumps(result, sort_keys=True, separators=(",", ":")).encode())
+        raw = json.dumps(result, sort_keys=True, separators=(",", ":")).encode()
+        workspace.put(RESULT_JSON, with_stop_order(raw, workspace.get(STOP_ORDER_BIN) or b""))
         workspace.put(FINGERPRINT_BIN, _proof(spec, ids, b"" if self._honest else b"cheaper"))
         workspace.put(RUN_JSON, b"{}")
 

@@ -31,8 +31,9 @@ def race(rough: Any, trial: int, off: float, within: float) -> dict[int, float]:
     chooser = gumbel.Chooser(TEMPERATURES[trial % 5], hashlib.sha256(trial.to_bytes(4, "big")).digest())
     given = Logits(rough, off, lambda ids: rough[ids].astype(np.float64))
     ids, scores = chooser.leading(given, trial) if within else chooser._race(given, trial)
-    least = scores.max() - 2 * off - within
-    return {int(token): float(score) for token, score in zip(ids, scores, strict=True) if score >= least}
+    # Two ways to take a logarithm may differ in the last digits.
+    least = scores.max() - 2 * off - within - 1e-9
+    return {int(token): round(float(score), 9) for token, score in zip(ids, scores, strict=True) if score >= least}
 
 
 def differing() -> Iterator[int]:

@@ -1,6 +1,6 @@
 """Runs in the runner image: both engines do the same work with the small model, and each checks the other's.
 
-It leaves /output/found.json. Class 2, for which there are two engines.
+It leaves /output/found.json. The class is that of the model's number format, of those that have two engines.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import numpy as np
 
 os.environ.setdefault("MAX_MEMORY", str(2 << 30))
 MODEL = Path(os.environ["MODEL_PATH"])
+DTYPE = json.loads((MODEL / "manifest.json").read_bytes())["dtype"]
 GIB = 1 << 30
 RIVERS, PAPER = "Name three rivers of Europe.", "Explain in depth how paper changed history."
 ASKED = ((RIVERS, "a"), (PAPER, "a"), ("Hello.", "b"))
@@ -26,14 +27,14 @@ def loaded() -> Iterator[tuple[str, Any]]:
     """llama.cpp first: it must not need torch."""
     from runner.llama import engine
 
-    yield "llama.cpp", engine.load(MODEL, "bf16")
+    yield "llama.cpp", engine.load(MODEL, DTYPE)
     assert "torch" not in sys.modules, "llama.cpp has imported torch"
     # Imported without torch in sight, transformers would not know its models.
     for name in [name for name in sys.modules if name.partition(".")[0] == "transformers"]:
         del sys.modules[name]
     from runner.model import load
 
-    yield "torch", load(MODEL, "bf16")
+    yield "torch", load(MODEL, DTYPE)
 
 
 def chooser(word: str, milli: int = 800) -> Any:

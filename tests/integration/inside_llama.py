@@ -21,8 +21,8 @@ from runner.head import Head
 from runner.job import BadInput
 from runner.llama.batch import LlamaBatch
 from runner.llama.gguf_view import GgufView
-from runner.llama.last_matrix import LastMatrix
-from runner.llama.weights import StoredTensors, widened
+from runner.llama.last_matrix import LastMatrix, WordRows
+from runner.llama.weights import StoredTensors
 from transformers import LlamaConfig, LlamaForCausalLM
 
 HEADS, SHARED, SIZE = 4, 2, 16
@@ -133,7 +133,7 @@ def last_matrix() -> Iterator[dict[str, float]]:
         (theirs,) = Head(SimpleNamespace(get_output_embeddings=lambda head=head: head)).logits(state[None])
         words = head.weight.detach().view(torch.uint16).numpy()
         rough = (state.to(torch.bfloat16).float() @ head.weight.float().T).detach().numpy()
-        ours = LastMatrix(words).logits(rough, state.numpy())
+        ours = LastMatrix(WordRows(words)).logits(rough, state.numpy())
         every = np.arange(9_000)
         exact = ours.exactly(every)
         yield {
@@ -192,7 +192,7 @@ def alone(prompt: list[int], length: int) -> list[int]:
 def batch(net: ToldNet) -> LlamaBatch:
     # One, in bfloat16.
     matrix = 0x3F80 * np.eye(VOCAB, dtype=np.uint16)
-    return LlamaBatch(net, LastMatrix(matrix), [STOP], PASS_TOKENS)
+    return LlamaBatch(net, LastMatrix(WordRows(matrix)), [STOP], PASS_TOKENS)
 
 
 def step(ours: LlamaBatch) -> list[Written]:
@@ -270,7 +270,7 @@ def main() -> None:
             found["tied" if tied else "untied"] = {
                 "tensors": tensors(folder / "model.gguf", weights),
                 "pieces": all(pieces(view, whole)),
-                "last": bool((widened(view.last_matrix) == last.float().numpy()).all()),
+                "last": bool((view.last_matrix.wide(slice(None)) == last.float().numpy()).all()),
                 "kept_bytes": view.kept_bytes,
                 "names": sorted(StoredTensors(folder)) == sorted(weights),
             }

@@ -12,7 +12,9 @@ import trio
 
 from node.api.gateway import job_desk
 from node.api.gateway.keys import GatewayKey
+from node.api.views import ANSWERED
 from protocol.params import VCN
+from protocol.stages.assignment import charge_of
 from tests.support.scenes.daemon_jobs import ANSWER, MODEL, Played, heard, network, until
 from tests.support.scenes.daemon_jobs import place as place
 from tests.support.scenes.daemons import Place
@@ -22,6 +24,8 @@ from tests.support.scenes.tokenizers import encode
 pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]
 
 STOP = "over"
+PIECE = 7
+"""Tokens that a played container says at once."""
 CHAT: dict[str, Any] = {
     "model": MODEL.name,
     "messages": [{"role": "user", "content": "jump"}],
@@ -78,6 +82,19 @@ async def talk(at: str, shown: str, played: Played) -> tuple[list[str], str, lis
     return await trio.to_thread.run_sync(ask)
 
 
+async def leave(at: str, shown: str, played: Played) -> str:
+    """A streamed chat whose client leaves after the first piece, which the provider waits for. Returns: its job."""
+    played.read_pieces = trio.Semaphore(0)
+
+    def ask() -> str:
+        with openai.OpenAI(api_key=shown, base_url=f"http://{at}/v1", max_retries=0, timeout=60) as client:
+            with client.chat.completions.create(**CHAT) as chunks:
+                heard = next(chunk for chunk in chunks if chunk.choices and chunk.choices[0].delta.content)
+            return heard.id.removeprefix("chatcmpl-")
+
+    return await trio.to_thread.run_sync(ask)
+
+
 async def test_program_with_a_key_is_answered_and_charged(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_desk, "SETTLE_S", 0.5)
     at = free_address()
@@ -87,7 +104,13 @@ async def test_program_with_a_key_is_answered_and_charged(place: Place, monkeypa
         assert isinstance(played, Played)
         directory = cast.asker.parts.config.node.data_dir
         shown, key = make_key(directory, budget_wei=20 * VCN, models=(MODEL.name,))
+        left = await leave(at, shown, played)
+        stopped = await until(cast.asker, left, lambda view: view.state in ANSWERED, 60)
+        assert (stopped.finish, ANSWER.startswith(stopped.text)) == ("stop_order", True)
+        assert (stopped.tokens, len(encode(stopped.text)), stopped.bonus_wei) == (PIECE, PIECE, 0)
+        assert stopped.charge_wei == charge_of(stopped.price_wei, PIECE, CHAT["max_tokens"])
         texts, missing, jobs = await talk(at, shown, played)
+        jobs.append(left)
         before = ANSWER[: ANSWER.index(STOP)]
         assert texts == [ANSWER, before, before]
         assert "unknown model 'other'" in missing
@@ -97,6 +120,6 @@ async def test_program_with_a_key_is_answered_and_charged(place: Place, monkeypa
         assert (ruled.finish, ruled.text, ruled.temperature_milli) == ("stop", before, 1_000)
         assert len(encode(before)) <= ruled.tokens < chat.tokens
         ended = [await until(cast.asker, job, lambda view: view.ended, 120) for job in jobs]
-        assert [job.state for job in ended] == ["spendable"] * 4
+        assert [job.state for job in ended] == ["spendable"] * 5
         spent = await settled_key(directory, key)
         assert spent.spent_wei == sum(job.cost_wei for job in ended)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.docker
 
 SCRIPT = Path(__file__).parent / "edge_answers.py"
 EDGES = ["nothing asked", "one token", "other token", "long"]
-CLASS = max(devices.class_ids())
+CLASS = max(devices.class_ids_for("bf16"))
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ Judged = dict[str, tuple[int, Distances]]
 def calibration() -> Calibration:
     noise = packaged_for(small_model().cid)
     assert noise is not None, "this release carries no calibration of the small model"
-    return noise.classes[max(devices.class_ids())].calibration
+    return noise.classes[max(devices.class_ids_for("bf16"))].calibration
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory, calibration: Calibration) -
         "seed": bytes(range(32)).hex(),
         "temperature_milli": 800,
         "length": LENGTH,
-        "dtype": CLASS_DTYPES[max(devices.class_ids())],
+        "dtype": CLASS_DTYPES[max(devices.class_ids_for("bf16"))],
         "long": "Explain in depth how salt changed the history of human society, with examples.",
         "short": "What is 12 + 30? Answer with the number only.",
     }

@@ -25,7 +25,7 @@ from tests.support.runner_context import open_context, small_model
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
-CLASSES = devices.class_ids()
+CLASSES = devices.class_ids_for("bf16")
 NEW_TOKENS = 32
 LONG = "".join(chr(0x4E00 + 37 * number % 5_000) for number in range(700))
 """Signs that the small model's tokenizer takes apart: nearly a token a byte of UTF-8."""

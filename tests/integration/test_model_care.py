@@ -13,6 +13,7 @@ from node.api.faults import Fault
 from node.api.views import PullView
 from node.daemon.node import Node
 from protocol.wire.ids import Cid
+from tests.support import gguf_files
 from tests.support.scenes.daemon_jobs import heard, network
 from tests.support.scenes.daemon_jobs import place as place
 from tests.support.scenes.daemons import Place
@@ -161,3 +162,20 @@ async def test_local_model_takes_the_place_of_others_only_when_it_is_here(place:
             await cast.asker.backend.add_model(str(folder))
         assert large.value.code == "store_full"
         assert names(thin) == {"added": "whole", "old": "description"}
+
+
+async def test_gguf_file_is_a_model_and_one_that_means_harm_is_a_sentence(place: Place) -> None:
+    thin, file = place.root / "thin", place.root / "small-Q8_0.gguf"
+    file.write_bytes(gguf_files.small())
+    async with network(place, executor__store=str(thin)) as cast:
+        added = await cast.asker.backend.add_model(str(file))
+        assert (added.name, added.dtype) == ("small-Q8_0", "q8_0")
+        assert names(thin) == {"small-Q8_0": "whole"}
+        shown = await cast.asker.backend.shelf.model("small-Q8_0")
+        assert {each.path for each in shown.files} >= {"model.gguf", "tokenizer.json", "chat_template.jinja"}
+        for harm in (b"GGUF" + bytes(60), gguf_files.small(**{"split.count": 2}), file.read_bytes()[:-1]):
+            file.write_bytes(harm)
+            with pytest.raises(Fault, match=r"small-Q8_0\.gguf cannot be added") as refused:
+                await cast.asker.backend.add_model(str(file))
+            assert refused.value.code == "bad_model"
+        assert names(thin) == {"small-Q8_0": "whole"}

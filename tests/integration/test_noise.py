@@ -19,7 +19,7 @@ TEXTS = ["Name the largest ocean.", "Write SQL that counts lamps.", "Who wrote H
 
 def test_honest_readings_lie_within_what_the_release_carries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(readings, "texts", lambda: TEXTS)
-    class_id, cid = max(devices.class_ids()), small_model().cid
+    class_id, cid = max(devices.class_ids_for("bf16")), small_model().cid
     packaged = packaged_for(cid)
     assert packaged is not None
     carried = packaged.classes[class_id].calibration

@@ -25,13 +25,14 @@ from executor.runs.engines import LLAMA, TORCH
 from executor.runs.generation import Generation, PendingRun
 from executor.scheduler import held_slots
 from executor.scheduler.serving import EngineEnd
-from executor.workspace.folders import FINGERPRINT_BIN, INPUT_JSON, RESULT_JSON, Workspaces
+from executor.workspace.folders import FINGERPRINT_BIN, INPUT_JSON, RESULT_JSON, STOP_ORDER_BIN, Workspaces
 from node.config import load
 from node.daemon.runner import Site, Weights, find_docker
-from protocol.effects import ReplaySample
+from protocol.effects import ReplaySample, ShortenRun
 from protocol.events import ContainerExited
 from protocol.params import PASS_ABOVE_BPS
 from protocol.stages.execution import Outcome, RunSpec
+from protocol.stages.stop_order import STOP_ORDER
 from protocol.stages.token_rules import signed_temperature
 from protocol.stages.verification import score
 from protocol.wire.ids import Address
@@ -40,8 +41,9 @@ from tests.support.runner_context import docker_host, open_context, small_model
 
 pytestmark = pytest.mark.docker
 
-CLASSES = devices.class_ids()
+CLASSES = devices.class_ids_for("bf16")
 MIB = 1 << 20
+SIGNATURE = bytes(range(65))
 RIVERS = "Name three rivers of Europe and say where each of them ends."
 PAPER = "Explain in depth how paper changed the history of human society."
 
@@ -113,9 +115,11 @@ class House:
     def result(self, spec: RunSpec) -> bytes:
         return self.workspaces.of_job(spec.job_id).get(RESULT_JSON) or b""
 
-    async def score(self, spec: RunSpec) -> int:
-        """The score of the answer by a seat of the same class."""
+    async def score(self, spec: RunSpec, stop_order: bytes = b"") -> int:
+        """The score of the answer by a seat of the same class, which may have found a client's order to stop in it."""
         sample = self.workspaces.of_sample(spec.job_id, 0)
+        if stop_order:
+            sample.put(STOP_ORDER_BIN, stop_order)
         sample.put(INPUT_JSON, self.workspaces.of_job(spec.job_id).get(INPUT_JSON) or b"")
         sample.put(RESULT_JSON, self.result(spec))
         replayed = await self.runner.replay(ReplaySample(spec.job_id, 0, spec))
@@ -308,6 +312,44 @@ async def test_the_end_of_an_engine_is_no_jobs_end(house: House) -> None:
         # The beginning was told before; what is told again would be no answer.
         assert len(house.streamed[spec.job_id]) == len(house.ids(spec))
     assert house.created() == 1 + 3
+
+
+async def test_an_answer_that_its_client_stops_has_what_was_written_and_passes_its_check(house: House) -> None:
+    """In one test, since each engine takes seconds to load: beside another job, alone, and before the first token."""
+    stopped, beside = house.job("stopped", PAPER, 2_000, milli=800), house.job("beside", "Say yes.", 24)
+    early, alone = house.job("early", PAPER, 2_000), house.job("alone", PAPER, 2_000)
+    alone = replace(alone, temperature=signed_temperature(0, ruled=False, alone=True))
+    async with house.open() as jobs:
+        jobs.start_soon(house.run, stopped)
+        jobs.start_soon(house.run, beside)
+        await house.hear(stopped, beside)
+        await house.runner.shorten(ShortenRun(early.job_id, SIGNATURE))
+        jobs.start_soon(house.run, early)
+        # Twice, as after a restart.
+        for _ in range(2):
+            await house.runner.shorten(ShortenRun(stopped.job_id, SIGNATURE))
+        for spec in (stopped, beside, early):
+            await house.ended(spec)
+        jobs.start_soon(house.run, alone)
+        await house.hear(alone)
+        await house.runner.shorten(ShortenRun(alone.job_id, SIGNATURE))
+        await house.ended(alone)
+        for spec, least in ((stopped, 1), (alone, 1), (early, 0)):
+            ended = house.exited[spec.job_id].result
+            assert (ended.outcome, ended.finish) == (Outcome.OK, STOP_ORDER), ended.detail
+            assert least <= ended.new_tokens == len(house.ids(spec)) < 2_000
+            assert house.streamed[spec.job_id] == house.ids(spec)
+            assert json.loads(house.result(spec))[STOP_ORDER] == SIGNATURE.hex()
+            assert hashlib.sha256(house.result(spec)).digest() == ended.result_hash
+            assert await house.score(spec, SIGNATURE) > PASS_ABOVE_BPS
+        assert house.exited[early.job_id].result.new_tokens <= 2
+        unsigned = house.workspaces.of_sample(stopped.job_id, 1)
+        unsigned.put(INPUT_JSON, house.workspaces.of_job(stopped.job_id).get(INPUT_JSON) or b"")
+        unsigned.put(RESULT_JSON, house.result(stopped))
+        found = await house.runner.replay(ReplaySample(stopped.job_id, 1, stopped))
+        assert (found.check, found.problem) == (b"", "bad_result: the answer ends before it was finished")
+    assert house.exited[beside.job_id].result.finish in ("length", "eos")
+    assert await house.runner.run_job(stopped, _nobody) == house.exited[stopped.job_id]
 
 
 async def test_a_job_for_which_there_is_no_room_waits_in_the_engine(house: House) -> None:

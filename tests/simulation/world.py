@@ -23,6 +23,7 @@ from protocol.stages.assignment import Assignment
 from protocol.stages.execution import Outcome, RunResult, RunSpec, failed
 from protocol.stages.heartbeat import DeviceStatus
 from protocol.stages.offer import NodeRecord
+from protocol.stages.stop_order import STOP_ORDER
 from protocol.stages.verification import NOT_FOR_US
 from protocol.wire.codec import encode_named
 from protocol.wire.envelope import digest, sign_digest
@@ -58,6 +59,10 @@ class Container:
     ends_ms: int
     run: RunResult
     fingerprint: bytes
+    answer: Answer
+
+    def exited(self, job_id: bytes) -> ev.ContainerExited:
+        return ev.ContainerExited(job_id, self.run, self.fingerprint)
 
 
 @dataclass
@@ -252,6 +257,9 @@ class World:
             case fx.RunContainer(spec):
                 self.specs.append((node.name, spec))
                 self._run_container(node, spec, answer)
+            case fx.ShortenRun(job_id):
+                answer(ev.RunShortened(job_id))
+                self._shorten(node, job_id)
             case fx.StopContainer(job_id):
                 # The answer to its run, which comes beside it, is the same.
                 answer(ev.ContainerExited(job_id, failed(Outcome.CANCELLED, ""), b""))
@@ -337,11 +345,21 @@ class World:
             fingerprint, result = fingerprint_bytes(3, node.work), bytes([3]) + spec.job_id
             node.disk[spec.job_id] = result
             run = RunResult(Outcome.OK, "", cid_of(result), cid_of(fingerprint), 3, "eos", RUN_MS)
-            self._containers[key] = Container(self.now_ms + RUN_MS, run, fingerprint)
+            self._containers[key] = Container(self.now_ms + RUN_MS, run, fingerprint, answer)
             self._later(node, lambda: node.take(ev.TokensProduced(spec.job_id, (5, 6, 7))), TOKENS_AFTER_MS)
         container = self._containers[key]
-        end = ev.ContainerExited(spec.job_id, container.run, container.fingerprint)
-        self.at(max(self.now_ms, container.ends_ms), lambda: answer(end))
+        container.answer = answer
+        self.at(max(self.now_ms, container.ends_ms), lambda: answer(container.exited(spec.job_id)))
+
+    def _shorten(self, node: Node, job_id: bytes) -> None:
+        """End a run with the tokens that it has, if it has not ended."""
+        container = self._containers.get((node.name, job_id))
+        if container is None or container.ends_ms <= self.now_ms:
+            return
+        node.disk[job_id] = result = bytes([3]) + STOP_ORDER.encode() + job_id
+        container.run = replace(container.run, result_hash=cid_of(result), finish=STOP_ORDER)
+        container.ends_ms = self.now_ms
+        container.answer(container.exited(job_id))
 
     def _work_of(self, spec: RunSpec) -> Work:
         """How the node works that ran a job."""
@@ -395,7 +413,8 @@ def _sealed(node: Node, effect: fx.SealingEffect) -> ev.Event:
             sealed = b"sealed" + node.disk[job_id]
             return ev.ResultSealed(job_id, cid_of(sealed), sealed, hashlib.sha256(job_id).digest())
         case fx.OpenResult(job_id=job_id, sealed_result=sealed):
-            return ev.ResultOpened(job_id, cid_of(sealed[6:]), sealed[6], "eos", "")
+            finish = STOP_ORDER if sealed[7:].startswith(STOP_ORDER.encode()) else "eos"
+            return ev.ResultOpened(job_id, cid_of(sealed[6:]), sealed[6], finish, "")
         case fx.OpenSample(batch, leaf_index, _, sealed_key, _, sealed):
             is_ours = sealed_key == b"key for " + node.machine.member.hpke_key
             return ev.SampleOpened(batch, leaf_index, sealed[6] if is_ours else 0, "" if is_ours else NOT_FOR_US)

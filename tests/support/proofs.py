@@ -138,7 +138,7 @@ def proof_of(
     answer: Answer | None = None,
 ) -> Proof:
     """A job in a batch of two clients, a tenth of which was drawn, the job among it."""
-    papers, content, tokens = _papers(kind, model, asked, answer or _answer)
+    papers, content, tokens = _papers(kind, model, asked, answer or answer_by_hand)
     leaves = _leaves(papers, tokens)
     batch = _batch(leaves)
     draw = _draw(batch)
@@ -235,7 +235,8 @@ IDS = list(range(1, 33))
 ROWS = [3] * 8 * len(IDS)
 
 
-def _answer(job: bytes, nonce: bytes) -> Answered:
+def answer_by_hand(job: bytes, nonce: bytes) -> Answered:
+    """An answer that ends by itself."""
     plain = {
         "v": 1,
         "job_id": job.hex(),

@@ -60,13 +60,21 @@ def found_inside(script: Path, home: Path, inputs: dict[str, bytes] | None = Non
 
 
 def run_inside(
-    context: RunnerContext, script: Path, inputs: dict[str, bytes], home: Path, *, with_model: bool = False
+    context: RunnerContext,
+    script: Path,
+    inputs: dict[str, bytes],
+    home: Path,
+    *,
+    with_model: bool = False,
+    model_path: Path | None = None,
+    output_bytes: int = 64 << 20,
 ) -> Path:
     """Run a script of ours in a container of the context's image, with /input and /output as a job has them.
 
-    Args: with_model, the small model lies at MODEL_PATH. Returns: the folder with copies of its outputs.
+    Args: with_model, the small model lies at MODEL_PATH, or that of the folder `model_path`.
+    Returns: the folder with copies of its outputs.
     """
-    limits = Limits(memory_bytes=2 << 30, timeout_ms=300_000)
+    limits = Limits(memory_bytes=3 << 30, timeout_ms=300_000, file_bytes=output_bytes, output_bytes=output_bytes)
     kept = home / "kept"
     kept.mkdir(parents=True)
     with IoVolume(home / "run", limits) as exchange:
@@ -74,7 +82,8 @@ def run_inside(
             exchange.put(name, content)
         mounts, environment = exchange.mounts, {}
         if with_model:
-            mounts = (*mounts, Mount(str(context.models.path(small_model().cid)), MODELS))
+            folder = model_path or context.models.path(small_model().cid)
+            mounts = (*mounts, Mount(str(folder), MODELS))
             environment = {"MODEL_PATH": MODELS}
         command = ("/opt/vcoin/venv/bin/python", f"/input/{script.name}")
         sandbox = Sandbox(context.image, limits, mounts, environment, command=command)

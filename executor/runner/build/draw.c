@@ -1,5 +1,4 @@
-/* The tokens that may win a draw: `Chooser` of gumbel.py, for the whole vocabulary at once. It only leaves tokens out
-   that cannot win; what is left is drawn in gumbel.py, so no answer depends on the arithmetic here. */
+/* The numbers of a draw, and the tokens that may win it: `Chooser` of gumbel.py, for the whole vocabulary at once. */
 
 #include <float.h>
 #include <math.h>
@@ -86,7 +85,7 @@ static int64_t likely_ones(const float *rough, int64_t vocab, float least, int64
     return count;
 }
 
-/* Puts all tokens into found whose score may be the largest, or lies at most `apart` below it, some of them twice.
+/* Puts all tokens into found whose score may be the largest, or lies at most `apart` below it.
    temperature: in units of one; without it no number counts. rare, high: a word of at least `rare` has a number above
    `high`. Returns how many there are, or -1 if they are more than `room` or a logit is no number that can be compared. */
 int64_t contenders(const float *rough, int64_t vocab, uint64_t key, double temperature, double apart, uint64_t rare,
@@ -105,6 +104,11 @@ int64_t contenders(const float *rough, int64_t vocab, uint64_t key, double tempe
     int64_t all = count + likely_ones(rough, vocab, least, found + count, room - count);
     if (all > room) return -1;
     for (int64_t i = count; i < all; i++) {
+        /* It is among those already. */
+        if (temperature > 0 && half_mixed(key + (uint64_t)found[i] * STRIDE) >= rare) {
+            scores[i] = -INFINITY;
+            continue;
+        }
         scores[i] = rough[found[i]] + (temperature > 0 ? temperature * number(key, found[i]) : 0);
         best = scores[i] > best ? scores[i] : best;
     }
@@ -112,4 +116,9 @@ int64_t contenders(const float *rough, int64_t vocab, uint64_t key, double tempe
     for (int64_t i = 0; i < all; i++)
         if (scores[i] >= best - apart - SLACK) found[kept++] = found[i];
     return kept;
+}
+
+/* The Gumbel numbers of some tokens. */
+void numbers(uint64_t key, const int64_t *tokens, int64_t count, double *found) {
+    for (int64_t i = 0; i < count; i++) found[i] = number(key, tokens[i]);
 }

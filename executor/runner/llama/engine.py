@@ -1,4 +1,4 @@
-"""llama.cpp as the engine of a container: one model in bfloat16, on a processor."""
+"""llama.cpp as the engine of a container: one model in bfloat16, or a GGUF file as it is, on a processor."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from .last_matrix import LastMatrix
 from .library import LlamaUnusable
 from .net import LlamaNet
 
-DTYPE = "bf16"
+DTYPES = ("bf16", "q8_0")
 PASS_TOKENS, OUTPUT_TOKENS = 256, 64
 """Tokens of one pass, and those whose logits it may make."""
 TRACED = WRITERS
@@ -109,10 +109,12 @@ def load(path: Path, dtype: str, folder: Path = library.FOLDER) -> LlamaEngine:
 
     Args: folder, where llama.cpp is.
     """
-    if dtype != DTYPE:
-        raise Unfit(f"llama.cpp computes here in {DTYPE}, and not in {dtype}")
+    if dtype not in DTYPES:
+        raise Unfit(f"llama.cpp computes here in {', '.join(DTYPES)}, and not in {dtype}")
     try:
         view = GgufView(path)
+        if view.dtype != dtype:
+            raise BadInput("bad_model", f"the model is stored in {view.dtype}, and not in {dtype}")
         net = LlamaNet(view, folder)
     except (BadInput, LlamaUnusable, OSError) as error:
         raise Unfit(str(error)) from error

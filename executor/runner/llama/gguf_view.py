@@ -1,7 +1,8 @@
 """A model of the store in the form that llama.cpp reads: a GGUF file, written out, or read piece by piece.
 
 Nothing is rounded: matrices stay in bfloat16, norms are widened to float32, as llama.cpp wants them. There is no
-vocabulary in it, for the runner has the model's own tokenizer.
+vocabulary in it, for the runner has the model's own tokenizer. The tensors of a model that is a GGUF file already are
+given as they are, behind a header of ours: llama.cpp reads none that a stranger has written.
 Layout of GGUF, version 3: docs/gguf.md of github.com/ggml-org/ggml.
 """
 
@@ -9,14 +10,17 @@ import json
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..gguf.layout import is_gguf, names_of
+from ..gguf.tensors import GgufTensors
 from ..job import BadInput
+from .last_matrix import BlockRows, MatrixRows, WordRows
 from .weights import StoredTensors, widened
 
 ALIGNMENT = 32
@@ -24,22 +28,6 @@ UINT32, FLOAT32, STRING = 4, 6, 8
 """Types of values."""
 FORMATS = {np.dtype("<f4"): 0, np.dtype("<u2"): 30}
 """The types of tensors, float32 and bfloat16, by what numpy holds them as."""
-WHOLE = {
-    "token_embd": "model.embed_tokens",
-    "output_norm": "model.norm",
-    "output": "lm_head",
-}
-LAYER = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
 REQUIRED = {
     "architectures": ["LlamaForCausalLM"],
     "hidden_act": "silu",
@@ -51,17 +39,18 @@ REQUIRED = {
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A tensor and its place in the file. `make` gives its numbers, in their order in the file."""
+    """A tensor and its place in the file. `make` gives its content, in its order in the file."""
 
     name: str
     shape: tuple[int, ...]
-    format: Any
-    start: int
+    type_id: int
+    size_bytes: int
     make: Callable[[], Any]
+    start: int = 0
 
     @property
     def end(self) -> int:
-        return self.start + int(np.prod(self.shape)) * int(self.format.itemsize)
+        return self.start + self.size_bytes
 
 
 class GgufView:
@@ -70,14 +59,22 @@ class GgufView:
     def __init__(self, folder: Path) -> None:
         """Raises BadInput if the folder holds no model of this architecture."""
         config = _config(folder)
-        weights = StoredTensors(folder)
-        tensors = list(_tensors(config, weights))
+        self.last_matrix: MatrixRows
+        self.is_strange = is_gguf(folder)
+        """Whether the tensors are those of a GGUF file."""
+        if self.is_strange:
+            stored = GgufTensors(folder)
+            self.dtype, tensors = stored.dtype, list(_blocks(stored))
+            self.last_matrix = BlockRows(stored.blocks(stored.last), stored.last.type_id)
+        else:
+            weights = StoredTensors(folder)
+            self.dtype, tensors = "bf16", list(_tensors(config, weights))
+            last = "lm_head" if "lm_head.weight" in weights else "model.embed_tokens"
+            self.last_matrix = WordRows(weights[f"{last}.weight"])
         self._header, self._tensors = _laid_out(list(_facts(config)), tensors)
         self._starts = [each.start for each in self._tensors]
         self._made: tuple[int, Any] = (-1, None)
         self.size = _aligned(self._tensors[-1].end)
-        last = "output" if "lm_head.weight" in weights else "token_embd"
-        self.last_matrix = weights[f"{WHOLE[last]}.weight"]
         _, shared, size = _heads(config)
         self.kept_bytes = 2 * int(config["num_hidden_layers"]) * shared * size * 2
         """Keys and values of one token, of 16 bits each."""
@@ -153,15 +150,11 @@ def _facts(config: dict[str, Any]) -> Iterator[tuple[str, int, str | int | float
         raise BadInput("bad_model", f"config.json lacks or misstates {error}") from error
 
 
-def _tensors(config: dict[str, Any], weights: StoredTensors) -> Iterator[tuple[str, Any, Callable[[], Any]]]:
-    """Name, source and maker of each tensor. Raises BadInput if the model lacks one or has another one."""
+def _tensors(config: dict[str, Any], weights: StoredTensors) -> Iterator[Placed]:
+    """The tensors, without their places. Raises BadInput if the model lacks one or has another one."""
     heads, shared, _ = _heads(config)
-    names = {f"{ours}.weight": f"{theirs}.weight" for ours, theirs in WHOLE.items()}
-    if "lm_head.weight" not in weights and config.get("tie_word_embeddings"):
-        del names["output.weight"]
-    for layer in range(int(config["num_hidden_layers"])):
-        for ours, theirs in LAYER.items():
-            names[f"blk.{layer}.{ours}.weight"] = f"model.layers.{layer}.{theirs}.weight"
+    tied = "lm_head.weight" not in weights and bool(config.get("tie_word_embeddings"))
+    names = dict(names_of(int(config["num_hidden_layers"]), tied=tied))
     unknown = set(weights).difference(names.values())
     if unknown:
         raise BadInput("bad_model", f"the model has a tensor that llama.cpp would leave out: {min(unknown)}")
@@ -170,7 +163,14 @@ def _tensors(config: dict[str, Any], weights: StoredTensors) -> Iterator[tuple[s
         make = partial(widened if rows.ndim == 1 else np.asarray, rows)
         if ".attn_q." in ours or ".attn_k." in ours:
             make = partial(_interleaved, rows, heads if ".attn_q." in ours else shared)
-        yield ours, rows, make
+        wanted = rows.dtype if rows.ndim > 1 else np.dtype("<f4")
+        yield Placed(ours, rows.shape, FORMATS[wanted], rows.size * wanted.itemsize, make)
+
+
+def _blocks(stored: GgufTensors) -> Iterator[Placed]:
+    """Those of a GGUF file, as they are."""
+    for name, each in stored.told.items():
+        yield Placed(name, each.shape, each.type_id, each.size_bytes, partial(stored.blocks, each))
 
 
 def _interleaved(rows: Any, heads: int) -> Any:
@@ -178,25 +178,21 @@ def _interleaved(rows: Any, heads: int) -> Any:
     return rows.reshape(heads, 2, rows.shape[0] // heads // 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
 
 
-def _laid_out(
-    facts: list[tuple[str, int, str | int | float]], tensors: list[tuple[str, Any, Callable[[], Any]]]
-) -> tuple[bytes, list[Placed]]:
+def _laid_out(facts: list[tuple[str, int, str | int | float]], tensors: list[Placed]) -> tuple[bytes, list[Placed]]:
     head = bytearray(struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(facts)))
     for name, kind, value in facts:
         head += _string(name) + struct.pack("<I", kind)
         head += _string(str(value)) if kind == STRING else struct.pack("<I" if kind == UINT32 else "<f", value)
-    placed, at = [], 0
-    for name, rows, make in tensors:
-        wanted = rows.dtype if rows.ndim > 1 else np.dtype("<f4")
-        placed.append(Placed(name, rows.shape, wanted, at, make))
+    starts, at = [], 0
+    for each in tensors:
+        starts.append(at)
         # The shape is told from the innermost dimension on.
-        head += _string(name) + struct.pack("<I", rows.ndim)
-        head += struct.pack(f"<{rows.ndim}QIQ", *reversed(rows.shape), FORMATS[wanted], at)
-        at = _aligned(placed[-1].end)
-    start = _aligned(len(head))
-    head += bytes(start - len(head))
-    moved = [Placed(each.name, each.shape, each.format, start + each.start, each.make) for each in placed]
-    return bytes(head), moved
+        head += _string(each.name) + struct.pack("<I", len(each.shape))
+        head += struct.pack(f"<{len(each.shape)}QIQ", *reversed(each.shape), each.type_id, at)
+        at = _aligned(at + each.size_bytes)
+    begin = _aligned(len(head))
+    head += bytes(begin - len(head))
+    return bytes(head), [replace(each, start=begin + start) for each, start in zip(tensors, starts, strict=True)]
 
 
 def _string(text: str) -> bytes:

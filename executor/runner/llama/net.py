@@ -108,6 +108,8 @@ class LlamaNet:
     def _load(self, view: GgufView) -> int:
         params = self._llama.llama_model_default_params()
         params.load_mode = ONE_BY_ONE
+        # Blocks of a stranger may stand for no numbers.
+        params.check_tensors = view.is_strange
         stream = ModelStream(view)
         with stream as file:
             model = self._llama.llama_model_load_from_file_ptr(file, params)

@@ -1,13 +1,14 @@
 """Jobs on account of a key: the most that they may cost is set aside first, and what they did cost is counted after."""
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
 
 import trio
 
 from node.api.admission import able_nodes, find_model
 from node.api.backend import Backend, JobAsk
+from node.api.embeddings import answered
 from node.api.faults import Fault, vcn
 from node.api.gateway.budgets import KeyBudgets
 from node.api.gateway.key_file import KeyFile, Reservation
@@ -82,8 +83,12 @@ class JobDesk:
         for index, each in enumerate(placed):
             # With the seed of its client each choice would be the same.
             self._nursery.start_soon(self._ask, each, replace(ask, rules=ask.rules.of_choice(index)))
-        for each in placed:
-            await each.asked.wait()
+        try:
+            for each in placed:
+                await each.asked.wait()
+        except trio.Cancelled:
+            self.leave(placed)
+            raise
         log.info("jobs ordered", extra={"key": key.id, "jobs": count, "most_wei": str(most_wei * count)})
         for each in placed:
             if each.error is not None:
@@ -114,6 +119,26 @@ class JobDesk:
             await self._note(self._budgets.name_job(placed.reservation_id, placed.job_id))
         finally:
             placed.asked.set()
+
+    def leave(self, jobs: Sequence[PlacedJob]) -> None:
+        """Stop jobs that no client hears any more, whose answers then cost what was written by now."""
+        for each in jobs:
+            self._nursery.start_soon(self._stop, each)
+
+    async def _stop(self, placed: PlacedJob) -> None:
+        await placed.asked.wait()
+        if not placed.job_id:
+            return
+        try:
+            await self._backend.stop_job(placed.job_id)
+            job = await answered(self._backend, placed.job_id)
+        except NodeError as error:
+            # It has ended without an answer, or goes on: `settle` looks at it later.
+            log.debug("a job without a client: %s", error, extra={"job": placed.job_id})
+        except Exception:
+            log.exception("a job without a client could not be stopped")
+        else:
+            await self.answered(placed, job)
 
     async def answered(self, placed: PlacedJob, job: JobView) -> None:
         """The answer is here, and so its cost: the rest of what was set aside is free again."""

@@ -122,12 +122,18 @@ class GatewayRoutes:
             form, sort = (completions.TextEnvelope, "cmpl") if body.ask.prompt else (completions.Envelope, "chatcmpl")
             name, created_s = f"{sort}-{placed.jobs[0].job_id}", self._clock_ms() // 1000
             envelope = form(name, placed.model, created_s, placed.prompt_tokens)
-            if body.is_streamed:
-                stream = CompletionStream(self._backend, self._desk, envelope, with_usage=body.with_usage)
-                await stream.send(placed.jobs, send)
-            else:
-                jobs = await whole_answers(self._backend, self._desk, placed.jobs)
-                await _answer(request, envelope.completion(jobs), send)
+            is_heard = False
+            try:
+                if body.is_streamed:
+                    stream = CompletionStream(self._backend, self._desk, envelope, with_usage=body.with_usage)
+                    await stream.send(placed.jobs, send)
+                else:
+                    jobs = await whole_answers(self._backend, self._desk, placed.jobs)
+                    await _answer(request, envelope.completion(jobs), send)
+                is_heard = True
+            finally:
+                if not is_heard:
+                    self._desk.leave(placed.jobs)
 
         await unless_left(request.receive, answer)
 

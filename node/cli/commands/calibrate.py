@@ -48,7 +48,7 @@ def calibrate(
     model
         The id of a model in the content store, or the beginning of it, or its name.
     class_
-        A device class; again for another one. Nothing: all that this processor has.
+        A device class; again for another one. Nothing: all in which this processor runs the model.
     runs
         Honest answers of each class; nothing: 1,500, which show a rate of at most 0.2 %.
     substitutes
@@ -110,9 +110,9 @@ def _measure(
     config = config_of(common.data_dir)
     models = ModelStore(config.executor.store)
     manifest = _model(models, model)
-    present = devices.class_ids()
+    present = devices.class_ids_for(manifest.dtype)
     if unknown := set(classes) - set(present):
-        raise Fault("bad_request", f"this processor is not of class {min(unknown)}")
+        raise Fault("bad_request", f"this processor does not run {manifest.name} in class {min(unknown)}")
     host = config.executor.docker_host
     home = work or config.node.data_dir / "calibration"
     folder = home / manifest.cid.hex()[:12]
@@ -131,7 +131,7 @@ def _measure(
 def _model(models: "ModelStore", wanted: str) -> "ModelManifest":
     found = [each for each in models.manifests() if each.cid.hex().startswith(wanted) or each.name == wanted]
     if not found:
-        raise Fault("unknown_model", f"no model {wanted} in the content store", "vcoin model add DIRECTORY")
+        raise Fault("unknown_model", f"no model {wanted} in the content store", "vcoin model add PATH")
     if len(found) > 1:
         raise Fault("ambiguous", f"{len(found)} models are called {wanted}", "give more of the id")
     return found[0]

@@ -28,7 +28,7 @@ def chat(
     terms: Terms = TERMS,
     common: Common = COMMON,
 ) -> int:
-    """Talk with a model: a line is a question, /new forgets the talk, Ctrl-D ends it.
+    """Talk with a model: a line is a question, /new forgets the talk, Ctrl-C ends an answer, Ctrl-D the talk.
 
     Each answer is a job, whose cost is shown. The model reads the whole talk anew for each; the price is for new tokens
     only. Questions may also come from a file: then the first one that fails ends the talk.
@@ -83,7 +83,9 @@ def _questions() -> Iterator[str]:
 def _answer(door: Client, content: dict[str, Any], terms: Terms, common: Common) -> tuple[int, str, int]:
     """The exit code, text and cost in wei of one answer, which is shown as it comes. Raises: Fault."""
     job_id = door.post("jobs", body=body_of(content, terms))["id"]
-    follower = Follower(door, job_id, to_the_end=terms.follow, as_json=common.json, with_states=False)
+    # From a file Ctrl-C ends all that comes after, too.
+    stops = output.is_interactive()
+    follower = Follower(door, job_id, to_the_end=terms.follow, as_json=common.json, with_states=False, stops=stops)
     code = follower.run()
     return code, follower.job.text, follower.job.cost_wei
 

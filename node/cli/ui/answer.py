@@ -10,14 +10,27 @@ from node.cli.ui.phrases import exact_coins, short, span, state
 
 
 class Follower:
-    """Follows one job. Ctrl-C leaves the job alone: it goes on, and may be followed again."""
+    """Follows one job. Ctrl-C leaves the job alone: it goes on, and may be followed again.
 
-    def __init__(self, door: Client, job_id: str, *, to_the_end: bool, as_json: bool, with_states: bool = True) -> None:
+    `stops`: the first Ctrl-C ends the answer instead, with what is written of it.
+    """
+
+    def __init__(
+        self,
+        door: Client,
+        job_id: str,
+        *,
+        to_the_end: bool,
+        as_json: bool,
+        with_states: bool = True,
+        stops: bool = False,
+    ) -> None:
         self._door = door
         self._id = job_id
         self._to_the_end = to_the_end
         self._as_json = as_json
         self._with_states = with_states and not as_json
+        self._stops = stops
         self._job: JobView | None = None
         self._raw: Any = None
         self._printed = ""
@@ -42,9 +55,13 @@ class Follower:
                 return self._end()
             except KeyboardInterrupt:
                 self._break_line()
-                if self._detaches():
-                    name = self._job.id[:8] if self._job else self._id
+                name = self._job.id[:8] if self._job else self._id
+                if self._stops:
+                    self._stops = False
+                    self._door.post("jobs", self._id, "stop", body={})
+                elif self._detaches():
                     output.words(f"detached; the job goes on: vcoin job show {name} --follow")
+                    output.words(f"end it, and what it costs, by: vcoin job stop {name}")
                     return Exit.INTERRUPTED
 
     def _follow(self) -> None:

@@ -14,13 +14,14 @@ from executor.models import ModelStore
 from executor.runs.context import RunnerContext
 from executor.runs.generation import Generation, PendingRun
 from executor.runs.replay import Replay
-from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspace
+from executor.workspace.folders import INPUT_JSON, RESULT_JSON, STOP_ORDER_BIN, Workspace
 from node.cli.ui.options import Common
 from node.cli.ui.settings import config_of
 from node.daemon.text import load_tokenizer, text_of
 from protocol.errors import ExecutorError
 from protocol.proof.again import answer_of, check_fresh, check_score, nothing_to_compute, spec_of
 from protocol.proof.check import Check
+from protocol.proof.content import stop_order_of
 from protocol.proof.file import Proof
 from protocol.stages.execution import Outcome, RunSpec
 from protocol.stages.request import GENERATE
@@ -33,11 +34,16 @@ class ContainerBench:
     def __init__(self, context: RunnerContext) -> None:
         self._context = context
 
-    def check(self, spec: RunSpec, asked: bytes, answer: bytes) -> tuple[bytes, str]:
-        """check.bin of an answer, or what is wrong with it. Raises: ExecutorError where this machine cannot."""
+    def check(self, spec: RunSpec, asked: bytes, answer: bytes, stop_order: bytes | None) -> tuple[bytes, str]:
+        """check.bin of an answer, or what is wrong with it. Raises: ExecutorError where this machine cannot.
+
+        Args: stop_order, the signature by which the answer may end early.
+        """
         with _workspace() as workspace:
             workspace.put(INPUT_JSON, asked)
             workspace.put(RESULT_JSON, answer)
+            if stop_order is not None:
+                workspace.put(STOP_ORDER_BIN, stop_order)
             return Replay(self._context, spec, workspace).run()
 
     def answer(self, spec: RunSpec, asked: bytes) -> bytes:
@@ -74,7 +80,7 @@ def rerun(proof: Proof, bench: ContainerBench, memory_bytes: int) -> tuple[Check
     if content is None or content.result is None:
         return nothing_to_compute()
     spec = spec_of(proof, memory_bytes)
-    scored = check_score(proof, *bench.check(spec, content.input, content.result))
+    scored = check_score(proof, *bench.check(spec, content.input, content.result, stop_order_of(proof)))
     if facts is None or proof.model is None:
         return (scored,)
     given, fresh = (told(bench, spec, raw) for raw in (content.result, bench.answer(spec, content.input)))

@@ -10,6 +10,7 @@ from protocol.params import FIRST_RANKS, OFFER_VALID_S, PRICE_PER_STAKE
 from protocol.roles.member import Member
 from protocol.roles.provider.run_queue import TIME_FACTOR, least_timeout_ms
 from protocol.stages.blob import ModelManifest
+from protocol.stages.execution import is_gguf_class, runs_dtype
 from protocol.stages.memory import needed_bytes, tokens_of
 from protocol.stages.offer import FETCH_MS, START_MS, NodeRecord, Offer, SignedOffer, price_of
 from protocol.stages.request import Request, SignedRequest, accepts_class, request_id, require_fresh
@@ -88,8 +89,13 @@ class Bidder:
     def _can(self, request: Request, class_id: int) -> bool:
         cid = Cid(request.manifest)
         manifest, settings = self.member.models.get(cid), self.member.settings
+        if is_gguf_class(class_id) and not self.member.calibrated(cid, class_id, request.kind):
+            # A type is sold only by its own constants, even to a client who asks for none.
+            return False
         if manifest is None:
             return self.member.may_fetch(cid, class_id, request.kind) and cid not in self.member.no_room
+        if not runs_dtype(class_id, manifest.dtype):
+            return False
         return self._needs(manifest, request, class_id) <= min(settings.memory_bytes, request.max_memory)
 
     def _would(self, request: Request, record: NodeRecord, price: Wei, load: int, *, wide: bool) -> bool:

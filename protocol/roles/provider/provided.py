@@ -8,6 +8,7 @@ from protocol.roles.provider.run_queue import StreamedTokens
 from protocol.stages.assignment import AssignmentOrder, RefuseCode, SignedAccept
 from protocol.stages.commitment import Result, ResultDelivery
 from protocol.stages.execution import RunResult, RunSpec
+from protocol.stages.stop_order import SignedStopOrder
 from protocol.wire.ids import Address, JobId, PeerId, TimestampMs
 
 
@@ -37,6 +38,8 @@ class ProvidedJob:
     delivery: ResultDelivery | None = None
     refusal: RefuseCode | None = None
     receipted: bool = False
+    stop_order: SignedStopOrder | None = None
+    """Its client's order to stop, once its run was told."""
     forgone: bool = False
     """Whether its lane never came on chain, so that it charges nothing."""
     sent_ms: TimestampMs = TimestampMs(0)

@@ -23,7 +23,9 @@ from protocol.stages.commitment import LeafStatus, Result, ResultQuery, SignedRe
 from protocol.stages.execution import Outcome
 from protocol.stages.lane_notice import SignedLaneOpen
 from protocol.stages.offer import Offer
+from protocol.stages.stop_order import SignedStopOrder
 from protocol.timers import LandingTimer, LaneTimer, ReceiptTimer
+from protocol.wire.envelope import require_signer
 from protocol.wire.ids import Cid, JobId, TimestampMs
 
 PROMISE_TRIES = 3
@@ -93,6 +95,13 @@ class Provider:
                 job = self._jobs.get(JobId(wanted))
                 may_withdraw = self._runs.may_withdraw(job, peer_id, now_ms)
                 return received if may_withdraw or self._desk.is_early(JobId(wanted), peer_id) else None
+            case SignedStopOrder(stop):
+                job = self._jobs.get(JobId(stop.job_id))
+                if job is None or not self._runs.may_stop(job, peer_id):
+                    return None
+                signer = job.order.assignment.signer
+                require_signer(stop, message.signature, self.member.identity.domain, signer)
+                return received
             case ResultQuery(wanted):
                 job = self._jobs.get(JobId(wanted))
                 return received if job is not None and job.peer_id == peer_id else None
@@ -139,6 +148,8 @@ class Provider:
                 if self._desk.is_early(JobId(withdrawal.job_id), peer_id):
                     self._desk.forget_early(JobId(withdrawal.job_id))
                 return self._runs.withdrawn(peer_id, withdrawal, now_ms)
+            case ev.MessageReceived(peer_id, SignedStopOrder() as stop):
+                return self._runs.stop_ordered(peer_id, stop, now_ms)
             case ev.MessageReceived(peer_id, ResultQuery(wanted)):
                 return self._delivery.tell_again(peer_id, JobId(wanted))
             case ev.DeadlinePassed(ReceiptTimer(job)):

@@ -2,7 +2,16 @@
 
 from dataclasses import dataclass, field, replace
 
-from protocol.effects import Effect, FetchModel, RunContainer, SealResult, Send, SignMessage, StopContainer
+from protocol.effects import (
+    Effect,
+    FetchModel,
+    RunContainer,
+    SealResult,
+    Send,
+    ShortenRun,
+    SignMessage,
+    StopContainer,
+)
 from protocol.events import ContainerExited
 from protocol.job import Stage, move
 from protocol.params import WITHDRAW_WITHIN_MS
@@ -14,6 +23,8 @@ from protocol.stages.assignment import Accept, Refuse, RefuseCode, SignedAccept,
 from protocol.stages.blob import RUNTIME_BYTES
 from protocol.stages.commitment import LeafStatus
 from protocol.stages.execution import Outcome, RunSpec
+from protocol.stages.request import GENERATE
+from protocol.stages.stop_order import SignedStopOrder
 from protocol.wire.bounded import keep_newest
 from protocol.wire.ids import Address, Cid, JobId, PeerId, TimestampMs
 
@@ -73,6 +84,23 @@ class Runs:
         if job is None or job.peer_id != peer_id or not job.is_open:
             return False
         return job.run is None and not (job.promise and now_ms > job.promised_ms + WITHDRAW_WITHIN_MS)
+
+    def stop_ordered(self, peer_id: PeerId, signed: SignedStopOrder, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """End a job's answer at its next token, as its client has ordered; a job that has not begun costs nothing."""
+        job = self.jobs.get(JobId(signed.order.job_id))
+        if job is None or not self.may_stop(job, peer_id):
+            return ()
+        if job.waits:
+            code, status = RefuseCode.STOPPED, LeafStatus.CLIENT_FAULT
+            ended = self.settling.decline(job, code, status, "stopped by its client before it began", now_ms)
+            return *ended, *self.start_waiting(now_ms)
+        job.stop_order = signed
+        return (ShortenRun(job.job_id, signed.signature),)
+
+    def may_stop(self, job: ProvidedJob, peer_id: PeerId) -> bool:
+        """Whether a stop order of this peer changes anything: a job that only reads is done at once or not at all."""
+        is_text = kind_of(job.order.details) == GENERATE
+        return is_text and job.peer_id == peer_id and job.is_open and job.run is None and job.stop_order is None
 
     def start_waiting(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Start accepted jobs whose model is here, as many as containers can hold; give up those that are too late.

@@ -83,6 +83,9 @@ class Asking:
             return ()
         job.signed = SignedRequest(request, signature)
         job.request_id = request_id(request, self.member.identity.domain)
+        if not job.is_unassigned:
+            # Its user has stopped it meanwhile.
+            return ()
         return (
             *self.begin_round(job, now_ms),
             AwaitDeadline(RequestTimer(job.ask.ask_id), request.deadline * 1000),

@@ -14,6 +14,7 @@ from protocol.roles.requester.ordering import Ordering
 from protocol.roles.requester.receiving import Receiving
 from protocol.roles.requester.request_book import RequestBook, unserved
 from protocol.roles.requester.requested import RequestedJob
+from protocol.roles.requester.stopping import STOPPED, UNDONE
 from protocol.stages.assignment import RefuseCode, SignedRefuse, Withdrawal
 from protocol.timers import (
     AcceptTimer,
@@ -150,9 +151,12 @@ class Failures:
             job.tried.add(job.node)
         if not _is_no_miss(fact):
             self.cooldown.add(job.node, now_ms)
+        withdrawn = self._withdraw(job) if job.stage is Stage.ASSIGNED and not isinstance(fact, SignedRefuse) else ()
+        if job.stop_asked:
+            is_free = isinstance(fact, SignedRefuse) and fact.refuse.code == RefuseCode.STOPPED
+            return *withdrawn, *unserved(job, STOPPED if is_free else f"{UNDONE}: {reason}", now_ms)
         job.attempt += 1
         job.reason = reason
-        withdrawn = self._withdraw(job) if job.stage is Stage.ASSIGNED and not isinstance(fact, SignedRefuse) else ()
         if job.attempt >= MAX_RETRIES:
             return *withdrawn, *unserved(job, f"{MAX_RETRIES} nodes failed, the last one: {reason}", now_ms)
         move(job, fact, Stage.REQUESTED, now_ms)

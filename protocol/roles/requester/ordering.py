@@ -211,6 +211,9 @@ class Ordering:
         )
         if job is None or job.details is None or job.signed is None or job.chosen is None or job.peer_id is None:
             return ()
+        if job.stage is not Stage.OFFERED:
+            # It has ended meanwhile. The number stays used.
+            return ()
         if job.is_offer_over(now_ms):
             # Signed before an absence. The number stays used; the node would refuse it.
             return self.asking.again(job, now_ms)

@@ -12,6 +12,7 @@ from protocol.roles.requester.request_book import RequestBook
 from protocol.roles.requester.requested import RequestedJob
 from protocol.stages.assignment import JobDetails, SignedAccept, Withdrawal, bonus_of, charge_of
 from protocol.stages.commitment import Receipt, ResultDelivery, ResultQuery, SignedReceipt, TokenFrame
+from protocol.stages.stop_order import STOP_ORDER
 from protocol.timers import ResultTimer
 from protocol.wire.envelope import require_signer
 from protocol.wire.ids import Cid, JobId, PeerId, TimestampMs
@@ -31,7 +32,7 @@ class Receiving:
         """Take a node's promise; withdraw a job that was given up meanwhile."""
         wanted = JobId(accept.accept.job_id)
         job = self.book.of_peer(wanted, peer_id)
-        if job is None and self.book.gave_up(wanted, peer_id):
+        if (job is None and self.book.gave_up(wanted, peer_id)) or (job is not None and job.stage is Stage.UNSERVED):
             # Its promise, or our withdrawal, was late; two nodes must not do one job.
             return (Send(peer_id, Withdrawal(wanted)),)
         if job is None or job.details is None or job.stage is not Stage.ASSIGNED:
@@ -63,7 +64,8 @@ class Receiving:
             return ()
         assert job.peer_id is not None
         assert job.job_id is not None
-        return (Send(job.peer_id, ResultQuery(job.job_id)),)
+        stop = (Send(job.peer_id, job.stop_order),) if job.stop_order else ()
+        return *stop, Send(job.peer_id, ResultQuery(job.job_id))
 
     def frame(self, peer_id: PeerId, frame: TokenFrame, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Open sealed tokens."""
@@ -121,14 +123,18 @@ class Receiving:
             return ()
         if not opened.problem and opened.result_hash != job.delivery.result.result_hash:
             opened = replace(opened, problem="the result is not the one that the node signed")
+        if opened.finish == STOP_ORDER and job.stop_order is None:
+            opened = replace(opened, problem="it ends early, and its client has not ordered that")
         if opened.problem:
             # No receipt; and the node may still put it on chain, so another one waits until that is impossible.
             job.reason = f"{job.node} delivered a bad result: {opened.problem}"
             return ()
         move(job, opened, Stage.DELIVERED, now_ms)
         job.new_tokens, job.finish = opened.new_tokens, opened.finish
-        actual_ms = max(1, now_ms - (job.accepted_ms or now_ms))
-        details = job.details
+        details, actual_ms = job.details, max(1, now_ms - (job.accepted_ms or now_ms))
+        if opened.finish == STOP_ORDER:
+            # It was not fast but short: it has the expected time, as a job without a receipt does, and no bonus.
+            actual_ms = max(actual_ms, details.expected_ms)
         job.charge = charge_of(details.price, opened.new_tokens, details.max_new_tokens)
         if job.batch_id is not None:
             # Its batch came first, after an absence: that was billed as it was debited, and needs no receipt.

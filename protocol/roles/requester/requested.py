@@ -8,6 +8,7 @@ from protocol.stages.assignment import Assignment, JobDetails, SignedAccept, ord
 from protocol.stages.commitment import ResultDelivery, SignedReceipt, debit_of
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import SignedRequest
+from protocol.stages.stop_order import SignedStopOrder
 from protocol.stages.token_rules import milli_of
 from protocol.timers import RoundTimer
 from protocol.wire.envelope import struct_hash
@@ -69,6 +70,10 @@ class RequestedJob:
     """A block by when this attempt's order could be settled no more; not in the journal, so found again."""
     delivery: ResultDelivery | None = None
     receipt: SignedReceipt | None = None
+    stop_asked: bool = False
+    """Whether its user wants no more of it: no other node is hired."""
+    stop_order: SignedStopOrder | None = None
+    """Signed for this attempt; its node may deliver a short answer."""
     new_tokens: int = 0
     finish: str = ""
     charge: Wei = Wei(0)
@@ -144,7 +149,7 @@ class RequestedJob:
             assert self.node is not None
             self.given_up[self.job_id] = Attempt(self.peer_id, self.node, self.index)
         self.chosen = self.peer_id = self.details = self.job_id = self.accepted_ms = self.delivery = None
-        self.order = self.promise = None
+        self.order = self.promise = self.stop_order = None
         self.offers.clear()
         self.round = self.new_tokens = self.dead_block = 0
         self.stage = Stage.REQUESTED

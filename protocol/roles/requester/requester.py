@@ -21,11 +21,13 @@ from protocol.roles.requester.payments import Payments
 from protocol.roles.requester.receiving import Receiving
 from protocol.roles.requester.request_book import RequestBook
 from protocol.roles.requester.requested import RequestedJob
+from protocol.roles.requester.stopping import Stopping
 from protocol.stages.assignment import Assignment, LaneOpen, SignedAccept, SignedRefuse
 from protocol.stages.commitment import Receipt, ResultDelivery, TokenFrame
 from protocol.stages.lane_notice import LaneCounted
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import Request
+from protocol.stages.stop_order import StopOrder
 from protocol.timers import AheadTimer
 from protocol.wire.ids import Cid, JobId, PeerId, RequestId, TimestampMs
 
@@ -94,6 +96,10 @@ class Requester:
                 return self._tick(now_ms)
             case ev.JobAsked():
                 return self._asking.ask(event, now_ms)
+            case ev.JobStopAsked():
+                return Stopping(self._book).ask(event, now_ms)
+            case ev.MessageSigned(StopOrder() as stop, signature):
+                return Stopping(self._book).signed(stop, signature)
             case ev.MessageSigned(Request() as request, signature):
                 return self._asking.publish(request, signature, now_ms)
             case ev.MessageReceived(peer_id, SignedOffer() as signed):

@@ -72,7 +72,7 @@ class Checking:
 
         A model that the node may not fetch does not come, and the node steps down from its seat.
         """
-        leaf.new_tokens, leaf.failed = opened.new_tokens, None
+        leaf.new_tokens, leaf.is_opened, leaf.failed = opened.new_tokens, True, None
         assert leaf.manifest is not None
         if leaf.manifest in self.member.models:
             return (self.run(batch, opened.leaf_index, leaf),)
@@ -85,7 +85,7 @@ class Checking:
         return tuple(
             self.run(batch, index, leaf)
             for index, leaf in leaves.items()
-            if leaf.new_tokens and leaf.manifest is not None and leaf.manifest in self.member.models
+            if leaf.has_content and leaf.manifest is not None and leaf.manifest in self.member.models
         )
 
     def fetched(self, leaf: DrawnLeaf, cid: bytes, holder: PeerId | None) -> tuple[Effect, ...]:

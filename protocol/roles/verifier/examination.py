@@ -117,7 +117,10 @@ class Examination:
 
     def _score(self, audit: Audit, leaf: DrawnLeaf) -> None:
         batch = self._batch(audit.batch_id)
-        if leaf.job is None or batch is None or not leaf.check or not leaf.fingerprint:
+        if leaf.job is None or batch is None or not leaf.check:
+            return
+        if leaf.new_tokens and not leaf.fingerprint:
+            # Not shown yet; that of an answer without tokens is empty.
             return
         points, problem = self._checking.score(batch, leaf, leaf.fingerprint)
         # A seat may have shown another fingerprint than the node's: that is held against no one.

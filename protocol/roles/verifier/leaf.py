@@ -23,6 +23,8 @@ class DrawnLeaf:
     on_chain: bool = False
     """Whether the opening was shown on chain, at this seat's demand."""
     new_tokens: int = 0
+    is_opened: bool = False
+    """Whether its content lies here: an answer may have no token."""
     check: bytes | None = None
     score: int | None = None
     problem: str = ""
@@ -42,6 +44,11 @@ class DrawnLeaf:
     def manifest(self) -> Cid | None:
         """The model that it has to be checked with; None where that is not known, or there is nothing to check."""
         return None if self.job is None or self.check is not None else Cid(self.job.details.manifest)
+
+    @property
+    def has_content(self) -> bool:
+        """Whether its content lies here; state of an earlier version says so by the tokens alone."""
+        return self.is_opened or self.new_tokens > 0
 
     @property
     def kind(self) -> int:

@@ -174,7 +174,7 @@ class Verifier:
             case fx.OpenSample | fx.ReplaySample:
                 # The event does not name the leaf; a leaf that goes on clears its mark.
                 for leaf in own.leaves.values():
-                    if leaf.manifest is not None and bool(leaf.new_tokens) is (failed.effect is fx.ReplaySample):
+                    if leaf.manifest is not None and leaf.has_content is (failed.effect is fx.ReplaySample):
                         leaf.failed = leaf.failed or failed.effect
             case _ if failed.transient:
                 own.committing = own.committing and failed.effect is not fx.CommitSeat

@@ -18,6 +18,7 @@ from chain.tx.wallet import Key
 from executor.adapter import Runner
 from executor.models import ModelStore
 from executor.scheduler.serving import RunWatch, ServingReport, ServingTally
+from executor.workspace.folders import STOP_ORDER_BIN
 from node.api.backend import ChatMessage, JobAsk
 from node.api.views import JobView
 from node.config import Config
@@ -25,12 +26,13 @@ from node.daemon.node import Node
 from node.daemon.process import run
 from node.daemon.runner import Site
 from node.wallet.home import Home
-from protocol.effects import ReplaySample
-from protocol.events import ContainerExited, DeviceReported, SampleReplayed
+from protocol.effects import ReplaySample, ShortenRun
+from protocol.events import ContainerExited, DeviceReported, RunShortened, SampleReplayed
 from protocol.params import VCN
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, Outcome, RunResult, RunSpec
 from protocol.stages.heartbeat import DeviceStatus
+from protocol.stages.stop_order import STOP_ORDER, with_stop_order
 from protocol.stages.token_rules import rules_of
 from protocol.stages.verification import Calibration, Tolerance
 from protocol.wire.ids import cid_of
@@ -123,14 +125,24 @@ class Played:
         asked = workspace.get("input.json") or b"{}"
         ids, finish = _until_stop(encode(self._claims), rules_of(asked).stop)
         for at in range(0, len(ids), 7):
+            if workspace.get(STOP_ORDER_BIN) is not None:
+                ids, finish = ids[:at], STOP_ORDER
+                break
             await watch.hear(tuple(ids[at : at + 7]))
             if self.read_pieces is not None:
                 await self.read_pieces.acquire()
         result = _result(spec, json.loads(asked)["salt"], ids, finish)
+        result = with_stop_order(result, workspace.get(STOP_ORDER_BIN) or b"")
         workspace.put("result.json", result)
         fingerprint = _proof(encode(self._said)[: len(ids)])
         hashes = hashlib.sha256(result).digest(), hashlib.sha256(fingerprint).digest()
         return ContainerExited(spec.job_id, RunResult(Outcome.OK, "", *hashes, len(ids), finish, 50), fingerprint)
+
+    async def shorten(self, effect: ShortenRun) -> RunShortened:
+        self._workspaces.of_job(effect.job_id).put(STOP_ORDER_BIN, effect.signature)
+        if self.read_pieces is not None:
+            self.read_pieces.release()
+        return RunShortened(effect.job_id)
 
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         workspace = self._workspaces.of_sample(effect.batch_id, effect.leaf_index)
@@ -138,7 +150,10 @@ class Played:
             asked, result = (workspace.get(name) or b"" for name in ("input.json", "result.json"))
             found = reader.check(effect.spec, MODEL, json.loads(asked), result)
             return SampleReplayed(effect.batch_id, effect.leaf_index, *found)
-        ids = json.loads(workspace.get("result.json") or b"{}")["output_token_ids"]
+        said = json.loads(workspace.get("result.json") or b"{}")
+        ids = said["output_token_ids"]
+        if said["finish"] == STOP_ORDER and workspace.get(STOP_ORDER_BIN) is None:
+            return SampleReplayed(effect.batch_id, effect.leaf_index, b"", "bad_result: the answer ends early")
         return SampleReplayed(effect.batch_id, effect.leaf_index, _check(ids), "")
 
     def serving(self) -> ServingReport:

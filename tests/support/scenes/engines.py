@@ -43,6 +43,8 @@ class Task:
     inputs: dict[str, bytes] = field(default_factory=dict)
     outputs: dict[str, int] = field(default_factory=dict)
     home: Path = Path()
+    params: dict[str, object] = field(default_factory=dict)
+    is_shortened: bool = False
     begun: int = 0
     fault: ExecutorError | None = None
 
@@ -74,6 +76,7 @@ class Bench:
     nursery: trio.Nursery | None = None
     hear: Callable[[RunnerEvent], Awaitable[None]] | None = None
     jobs: dict[int, trio.CancelScope] = field(default_factory=dict)
+    ends: dict[int, trio.Event] = field(default_factory=dict)
 
     def run(self, on_event: Callable[[RunnerEvent], None]) -> object:
         raise AssertionError("the machine runs it")
@@ -88,8 +91,12 @@ class Bench:
         if self.machine.is_deaf:
             raise ExecutorError("it does not listen")
         self.machine.said.append(f"join {number}")
-        self.jobs[number] = trio.CancelScope()
+        self.jobs[number], self.ends[number] = trio.CancelScope(), trio.Event()
         self.nursery.start_soon(self._answer, number, task)
+
+    def shorten(self, number: int) -> None:
+        self.machine.said.append(f"end {number}")
+        self.ends[number].set()
 
     def leave(self, number: int) -> None:
         self.machine.said.append(f"leave {number}")
@@ -106,7 +113,8 @@ class Bench:
         assert self.hear is not None
         with self.jobs[number]:
             await self.hear(Tokens((7,), number))
-            await trio.sleep(2 if task.is_check else task.spec.max_new_tokens)
+            with trio.move_on_after(2 if task.is_check else task.spec.max_new_tokens):
+                await self.ends[number].wait()
             await self.hear(self.machine.says(number, task))
             return
         await self.hear(Unsettled(number))

@@ -119,7 +119,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if request.param == "fake":
         yield Bench(FakeSandbox(workspaces, {TINY.cid: TINY}), workspaces, TINY, 2)
         return
-    class_id = max(devices.class_ids())
+    class_id = max(devices.class_ids_for("bf16"))
     with open_context() as context:
         at_once = 4 if request.param == "engines" else 1
         capacity = Capacity(1, HostSlots(tmp_path_factory.mktemp("slots"), 1), at_once=at_once)

@@ -6,8 +6,8 @@ import trio
 
 from executor.adapter import STOPPED_KEPT, ContainerAdapter
 from executor.scheduler.serving import ServingReport
-from protocol.effects import ContainerEffect, RunContainer, StopContainer
-from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed
+from protocol.effects import ContainerEffect, RunContainer, ShortenRun, StopContainer
+from protocol.events import ContainerExited, DeviceReported, Event, RunShortened, SampleReplayed
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import Outcome, RunSpec
 
@@ -20,6 +20,7 @@ class Endless:
     def __init__(self) -> None:
         self.running: set[bytes] = set()
         self.started = trio.Event()
+        self.shortened: list[ShortenRun] = []
 
     async def run_job(self, spec: RunSpec, on_tokens: Callable[[tuple[int, ...]], Awaitable[None]]) -> ContainerExited:
         self.running.add(spec.job_id)
@@ -38,6 +39,10 @@ class Endless:
 
     async def let_go(self, manifest: bytes) -> None:
         raise AssertionError
+
+    async def shorten(self, effect: ShortenRun) -> RunShortened:
+        self.shortened.append(effect)
+        return RunShortened(effect.job_id)
 
     async def replay(self, effect: object) -> SampleReplayed:
         raise AssertionError
@@ -119,3 +124,16 @@ async def test_the_end_of_the_node_is_no_answer() -> None:
         nursery.cancel_scope.cancel()
     assert answers == []
     assert runner.running == set()
+
+
+async def test_run_is_told_to_end_and_goes_on_until_it_has() -> None:
+    runner = Endless()
+    containers = ContainerAdapter(runner, _nothing)
+    wish = ShortenRun(JOB, bytes(65))
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(containers.perform, run_of(JOB))
+            await runner.started.wait()
+            assert await containers.perform(wish) == RunShortened(JOB)
+            assert (runner.shortened, runner.running) == ([wish], {JOB})
+            nursery.cancel_scope.cancel()

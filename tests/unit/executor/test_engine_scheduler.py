@@ -246,3 +246,27 @@ async def test_unless_it_is_served_no_run_joins(autojump_clock: trio.testing.Moc
 def test_jobs_share_their_time(length: int, fits: bool) -> None:
     # 272 steps of 110 ms for two are half of the minute that each was given.
     assert fit_in_time([LONG, spec("other", length=length)], 100) is fits
+
+
+async def test_a_stopped_job_ends_in_its_engine_and_the_others_go_on(autojump_clock: trio.testing.MockClock) -> None:
+    market, task = Market(Machine()), Task(LONG)
+    async with market.open() as jobs:
+        jobs.start_soon(market.ask, task)
+        jobs.start_soon(market.ask, Task(SHORT))
+        await trio.sleep(5)
+        market.scheduler.shorten(task)
+    assert market.ends == {LONG: (5, Outcome.OK), SHORT: (8, Outcome.OK)}
+    assert sum(word.startswith("end") for word in market.machine.said) == 1
+
+
+async def test_a_job_that_is_stopped_while_it_waits_is_told_as_it_joins(autojump_clock: trio.testing.MockClock) -> None:
+    market, task = Market(Machine(), at_once=1), Task(LONG)
+    async with market.open() as jobs:
+        jobs.start_soon(market.ask, Task(SHORT))
+        await trio.sleep(1)
+        jobs.start_soon(market.ask, task)
+        await trio.sleep(1)
+        task.is_shortened = True
+        market.scheduler.shorten(task)
+    assert market.ends[LONG] == (8, Outcome.OK)
+    assert [word for word in market.machine.said if word.startswith(("join", "end"))] == ["join 0", "join 0", "end 0"]

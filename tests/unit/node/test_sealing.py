@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from coincurve import PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,8 +31,10 @@ from protocol.stages.assignment import Assignment, JobDetails, kind_flags
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.commitment import Result, SettledJob
 from protocol.stages.request import CLASSIFY, EMBED, GENERATE, KINDS
-from protocol.wire.envelope import struct_hash
-from protocol.wire.ids import ZERO_ADDRESS, Cid, cid_of
+from protocol.stages.stop_order import STOP_ORDER, StopOrder
+from protocol.wire.envelope import digest, sign_digest, struct_hash
+from protocol.wire.ids import ZERO_ADDRESS, Cid, address_of, cid_of
+from tests.simulation.scene import DOMAIN
 
 NOW = 1_700_000_000_000
 JOB = b"\x11" * 32
@@ -98,7 +101,7 @@ def side(home: Path) -> Side:
     keys = ContentKeys(SecretFiles(home / "keys" / "content"))
     secrets = HpkeSecrets(SecretFiles(home / "keys" / "hpke"))
     stated: dict[bytes, int] = {}
-    sealing = Sealing(secrets, keys, store, workspaces, home / "results", stated.get)
+    sealing = Sealing(secrets, keys, store, workspaces, home / "results", stated.get, DOMAIN)
     return Side(home, sealing, store, workspaces, keys, stated)
 
 
@@ -536,6 +539,39 @@ async def test_reading_of_another_kind_than_the_papers_say_is_a_problem(
     seat.add_model()
     opened = await seat.sealing.perform(await draw(client, node, seat, reading_json(), kind))
     assert opened == SampleOpened(BATCH, 4, 0, problem)
+
+
+STOPS = {
+    "signed": True,
+    "signed by another key": False,
+    "of another job": False,
+    "no signature": False,
+    "no text": False,
+}
+
+
+@pytest.mark.parametrize("how", STOPS)
+@pytest.mark.parametrize("with_model", [True, False])
+async def test_seat_lets_an_answer_end_early_by_the_signature_of_its_client_alone(
+    client: Side, node: Side, seat: Side, how: str, with_model: bool
+) -> None:
+    ids, signer = list(range(5, 12)), address_of(PrivateKey(b"\x01" * 32).public_key.format())
+    order = Assignment(signer, signer, ZERO_ADDRESS, 1, 114, bytes(32))
+    job = digest(replace(order, index=2) if how == "of another job" else order, DOMAIN)
+    secret = b"\x02" * 32 if how == "signed by another key" else b"\x01" * 32
+    signature = sign_digest(digest(StopOrder(job), DOMAIN), secret)
+    told = json.loads(result_json(ids, finish=STOP_ORDER))
+    if how != "no signature":
+        told[STOP_ORDER] = 5 if how == "no text" else signature.hex()
+    content = json.dumps(told, sort_keys=True, separators=(",", ":")).encode()
+    wish = await draw(client, node, seat, content)
+    wish = replace(wish, job=replace(wish.job, assignment=order))
+    if with_model:
+        seat.add_model()
+    # A leaf without it is no malformed content: the pass over it finds that it is cut short, as every auditor's does.
+    assert await seat.sealing.perform(wish) == SampleOpened(BATCH, 4, len(ids), "")
+    kept = seat.workspaces.of_sample(BATCH, 4).get("stop_order.bin")
+    assert kept == (signature if STOPS[how] else None)
 
 
 @pytest.mark.parametrize("with_model", [True, False])

@@ -30,6 +30,7 @@ from protocol.stages.reputation import ReputationRecord, score_terms
 from protocol.stages.request import Request, accepts_class, require_fresh
 from protocol.stages.sampling import ListSlot, draw_order, draw_samples
 from protocol.stages.settlement import split
+from protocol.stages.stop_order import with_stop_order
 from protocol.stages.token_rules import TokenRules
 from protocol.stages.verification import (
     Calibration,
@@ -328,6 +329,25 @@ def test_a_good_result_is_read():
 def test_a_bad_result_is_never_offered(changes):
     with pytest.raises(InvalidResult):
         validate_result(result_json(**changes), JOB, MANIFEST, 10, "ab" * 16)
+
+
+def test_answer_that_its_client_stopped_may_have_any_length_but_the_whole_one():
+    for ids in ([], [5], [5] * 9):
+        raw = result_json(finish="stop_order", output_token_ids=ids)
+        assert validate_result(raw, JOB, MANIFEST, 10, "ab" * 16, stop_ordered=True).delivered == len(ids)
+        with pytest.raises(InvalidResult):
+            validate_result(raw, JOB, MANIFEST, 10, "ab" * 16)
+    for ids in ([5] * 10, [5, 2]):
+        raw = result_json(finish="stop_order", output_token_ids=ids)
+        with pytest.raises(InvalidResult):
+            validate_result(raw, JOB, MANIFEST, 10, "ab" * 16, stop_ordered=True)
+    # An order that came too late forbids no end of its own.
+    assert validate_result(result_json(), JOB, MANIFEST, 10, "ab" * 16, stop_ordered=True).finish == "eos"
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"[" * 10_000, result_json()])
+def test_only_an_answer_that_says_so_takes_a_stop_order_in(raw):
+    assert with_stop_order(raw, bytes(65)) == raw
 
 
 def test_only_a_schema_ends_an_answer_in_a_dead_end():

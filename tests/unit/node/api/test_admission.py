@@ -67,7 +67,16 @@ def test_refused_with_words_and_a_way_out(
 
 def test_asks_for_the_classes_with_constants() -> None:
     assert admit(ASK, SMOL, 10, market()) == 0b110
-    assert admit(replace(ASK, uncalibrated=True), replace(SMOL, calibrated=()), 10, market()) == 0xFFFF_FFFF
+    assert admit(replace(ASK, uncalibrated=True), replace(SMOL, calibrated=()), 10, market()) == 0xFFFF_FFF7
+
+
+def test_a_gguf_file_is_asked_for_in_the_class_of_its_type_and_only_with_constants() -> None:
+    there, model = market(peer(class_ids=(2, 1, 3))), replace(SMOL, dtype="q8_0", calibrated=(1, 3))
+    assert admit(ASK, model, 10, there) == 0b1000
+    assert admit(replace(ASK, uncalibrated=True), model, 10, there) == 0b1000
+    with pytest.raises(Fault, match="no constants") as caught:
+        admit(replace(ASK, uncalibrated=True), replace(model, calibrated=()), 10, there)
+    assert "safetensors" in caught.value.hint
 
 
 def test_prompt_and_answer_may_fill_the_context() -> None:

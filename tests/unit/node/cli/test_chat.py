@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 import trio
 
 from node.api import views as views
+from node.api.client import Client
 from node.api.faults import Exit
 from node.api.server import serve
 from tests.fakes.answering import WORDS, AnsweringBackend
@@ -108,6 +110,31 @@ async def test_question_that_is_no_text_ends_a_talk_with_one_sentence(
     assert (ran.code, "error: what is on stdin is not text in UTF-8\n" in ran.err) == (Exit.USAGE, True)
     assert "Traceback" not in ran.err
     assert len(backend.asked) <= 1
+
+
+async def test_ctrl_c_ends_the_answer_and_not_the_talk(
+    talking: Talking, typed: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vcoin, backend = talking
+    backend.is_held = True
+    lines, pressed = Client.lines, list[str]()
+
+    def until_a_word(self: Client, *path: str, body: dict[str, Any] | None = None) -> Iterator[Any]:
+        for line in lines(self, *path, body=body):
+            yield line
+            if not pressed:
+                pressed.append("Ctrl-C")
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(Client, "lines", until_a_word)
+    typed("Why?", "How?")
+    ran = await vcoin(*CHAT)
+    assert ran.code == Exit.OK, ran.err
+    first, second = asked(backend)
+    assert backend.stopped == list(backend.held)[:1]
+    # What was written is a part of the talk.
+    assert second == [*first, ("assistant", WORDS[0]), ("user", "How?")]
+    assert "the talk has cost 0.021 VCN" in ran.err
 
 
 async def test_person_may_go_on_after_a_failure(talking: Talking, typed: Callable[..., None]) -> None:

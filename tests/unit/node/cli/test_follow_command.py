@@ -222,7 +222,68 @@ def test_ctrl_c_detaches_and_says_how_to_come_back(capsys: pytest.CaptureFixture
     assert follower.run() == Exit.INTERRUPTED
     said = capsys.readouterr()
     assert said.out == "One \n"
-    assert said.err.endswith("detached; the job goes on: vcoin job show abababab --follow\n")
+    assert said.err.splitlines()[-2:] == [
+        "detached; the job goes on: vcoin job show abababab --follow",
+        "end it, and what it costs, by: vcoin job stop abababab",
+    ]
+
+
+class Stoppable(Interrupted):
+    """As Interrupted, and knows what was ordered."""
+
+    def __init__(self, *streams: list[views.JobUpdate]) -> None:
+        super().__init__(*streams)
+        self.orders: list[tuple[str, ...]] = []
+
+    def post(self, *path: str, body: dict[str, Any], within_s: float = 30.0) -> Any:
+        self.orders.append(path)
+
+
+def test_first_ctrl_c_ends_the_answer_where_that_is_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    stopped = replace(DONE, job=replace(DONE.job or job_of(ASKED, "ab" * 32), finish="stop_order"))
+    door = Stoppable([RUNNING], [stopped])
+    follower = Follower(door, "abab", to_the_end=False, as_json=False, stops=True)
+    assert follower.run() == Exit.OK
+    assert (door.orders, follower.job.finish) == ([("jobs", "abab", "stop")], "stop_order")
+    assert capsys.readouterr().out == "One \ntwo\n"
+
+
+def test_second_ctrl_c_detaches() -> None:
+    door = Stoppable([RUNNING], [RUNNING])
+    assert Follower(door, "abab", to_the_end=False, as_json=False, stops=True).run() == Exit.INTERRUPTED
+    assert len(door.orders) == 1
+
+
+async def running_job(vcoin: Shell) -> str:
+    """A job of which a node has written a little."""
+    job_id = await vcoin.backend.ask_job(ASKED)
+    vcoin.backend.change(job_id, state="running", node=PROVIDER)
+    vcoin.backend.say(job_id, "Rayleigh ")
+    return job_id
+
+
+async def test_stopped_job_costs_what_was_written(vcoin: Shell) -> None:
+    job_id = await running_job(vcoin)
+    ran = await vcoin("job", "stop", job_id[:8])
+    assert (ran.code, ran.out) == (Exit.OK, f"job {job_id[:8]} has ended: delivered, cost 0.001 VCN\n")
+    shown = (await vcoin("job", "show", job_id[:8])).out
+    assert ", ended by its client" in shown
+    assert (await vcoin("job", "stop", job_id, "--json")).json["finish"] == "stop_order"
+
+
+async def test_job_that_has_not_ended_yet_is_said_to_end(vcoin: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = await running_job(vcoin)
+    monkeypatch.setattr(vcoin.backend, "stop_job", vcoin.backend.job)
+    ran = await vcoin("job", "stop", job_id)
+    assert ran.out == f"job {job_id[:8]} ends at its next token: vcoin job show {job_id[:8]}\n"
+
+
+async def test_only_a_job_of_ones_own_is_stopped(vcoin: Shell) -> None:
+    job_id = await running_job(vcoin)
+    vcoin.backend.change(job_id, side="provider")
+    assert (await vcoin("job", "stop", job_id)).code == Exit.USAGE
+    assert (await vcoin("job", "stop", "ffff")).code == Exit.FAILED
+    assert vcoin.backend.stopped == []
 
 
 def test_who_stays_misses_nothing(

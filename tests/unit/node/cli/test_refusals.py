@@ -59,7 +59,7 @@ ASKED: list[tuple[str, Callable[[FakeBackend], None], tuple[str, ...], Exit, str
     ("no such node", _as_it_is, ("lane", "open", "0x999", "1"), Exit.FAILED, "no node '0x999'", "vcoin status"),
     ("no model", _as_it_is, ("model", "add", "/"), Exit.FAILED, "no config.json", "Hugging Face"),
     ("no folder", _as_it_is, ("model", "add", "/nowhere/at/all"), Exit.FAILED, "nothing at /nowhere/at/all", ""),
-    ("no source", _as_it_is, ("model", "add"), Exit.USAGE, "give one of DIRECTORY, --smollm2", ""),
+    ("no source", _as_it_is, ("model", "add"), Exit.USAGE, "give one of PATH, --smollm2", ""),
     ("two sources", _as_it_is, ("model", "add", "/", "--smollm2"), Exit.USAGE, "give one of", ""),
     ("amount", _as_it_is, ("account", "deposit", "1e3"), Exit.USAGE, "'1e3' is no amount in VCN", "--help"),
     ("nothing", _as_it_is, ("account", "deposit", "0"), Exit.USAGE, "must be above 0", "--help"),

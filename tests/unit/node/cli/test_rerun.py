@@ -30,7 +30,7 @@ class Played:
         self._fresh = fresh
         self.specs: list[RunSpec] = []
 
-    def check(self, spec: RunSpec, asked: bytes, answer: bytes) -> tuple[bytes, str]:
+    def check(self, spec: RunSpec, asked: bytes, answer: bytes, stop_order: bytes | None) -> tuple[bytes, str]:
         self.specs.append(spec)
         if self._problem:
             return b"", self._problem
@@ -90,8 +90,8 @@ def test_a_pass_that_left_something_else_is_no_judgement() -> None:
 class Short(Played):
     """Leaves half of a check.bin."""
 
-    def check(self, spec: RunSpec, asked: bytes, answer: bytes) -> tuple[bytes, str]:
-        return super().check(spec, asked, answer)[0][:100], ""
+    def check(self, spec: RunSpec, asked: bytes, answer: bytes, stop_order: bytes | None) -> tuple[bytes, str]:
+        return super().check(spec, asked, answer, stop_order)[0][:100], ""
 
 
 def test_a_fresh_answer_that_differs_is_a_share_and_no_failure() -> None:
@@ -133,7 +133,7 @@ def _spec(job: bytes) -> RunSpec:
 class Reading(Played):
     """Checks and reads as an honest node does."""
 
-    def check(self, spec: RunSpec, asked: bytes, answer: bytes) -> tuple[bytes, str]:
+    def check(self, spec: RunSpec, asked: bytes, answer: bytes, stop_order: bytes | None) -> tuple[bytes, str]:
         self.specs.append(spec)
         return reader.check(spec, MODEL, json.loads(asked), answer)
 

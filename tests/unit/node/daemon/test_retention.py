@@ -15,6 +15,7 @@ from protocol.events import JobAsked
 from protocol.job import JobState
 from protocol.params import KEEP_AFTER_FINAL_MS
 from protocol.wire.ids import Cid, JobId
+from tests.simulation.scene import DOMAIN
 from tests.unit.node.daemon.worlds import Story, ended_job
 
 STRANGER = Cid(b"\x77" * 32)
@@ -35,6 +36,7 @@ class House:
             workspaces,
             home / "results",
             lambda job_id: None,
+            DOMAIN,
         )
         self.retention = Retention(self.machine, sealing, home / "work")
         self.view: JobState = (*self.machine.requester.jobs, *self.machine.provider.jobs)[0]

@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 
+from chain.tx.wallet import Key
 from node.wallet.sealing import seal
 from protocol.errors import Malformed, TooLarge
 from protocol.proof.check import Check, CheckOutcome
 from protocol.proof.file import MAX_FILE_BYTES, CasePaper, MarginPaper, Proof, read_proof
 from protocol.proof.verify import has_failed, verify
+from protocol.stages.stop_order import STOP_ORDER, StopOrder, with_stop_order
 from protocol.stages.verification import Verdict
 from protocol.wire.document import encode
 from tests.support.jobs import key, named
-from tests.support.proofs import CLIENT, DOMAIN, NODE, Bench, proof_of
+from tests.support.proofs import CLIENT, DOMAIN, NODE, Answer, Answered, Bench, answer_by_hand, proof_of
 
 STRANGER = "0x000000000000000000000000000000000000dEaD"
 ONLY_THE_CHAIN = {
@@ -191,6 +193,23 @@ BROKEN: list[tuple[str, Callable[[Proof], Proof]]] = [
     ("answer sealed", _with("content", result=b"{}")),
     ("fingerprint", _with("content", fingerprint=b"another")),
 ]
+
+
+def stopped(by: Key) -> Answer:
+    """An answer that is cut short by a stop order, which this key has signed."""
+
+    def answer(job: bytes, nonce: bytes) -> Answered:
+        whole = answer_by_hand(job, nonce)
+        plain = json.loads(whole.result) | {"finish": STOP_ORDER}
+        raw = json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
+        return replace(whole, result=with_stop_order(raw, by.sign(StopOrder(job), DOMAIN)))
+
+    return answer
+
+
+def test_short_answer_is_one_that_its_client_has_ordered() -> None:
+    assert failed(proof_of(answer=stopped(CLIENT))) == set()
+    assert "answer" in failed(proof_of(answer=stopped(NODE)))
 
 
 @pytest.mark.parametrize(("name", "change"), BROKEN, ids=[f"{at}-{name}" for at, (name, _) in enumerate(BROKEN)])

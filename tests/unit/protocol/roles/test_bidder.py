@@ -8,9 +8,11 @@ import pytest
 from protocol.errors import BadSignature, Stale
 from protocol.events import (
     AccountSeen,
+    CalibrationSeen,
     DeviceReported,
     IntakeStopped,
     MessageSigned,
+    ModelAdded,
     ModelRemoved,
     NodeSeen,
     RoomReported,
@@ -22,7 +24,7 @@ from protocol.stages.heartbeat import DeviceStatus, GpuGroup
 from protocol.stages.offer import START_MS as OFFER_START_MS
 from protocol.stages.request import SignedRequest
 from protocol.wire.ids import Wei, checksum
-from tests.simulation.scene import CLASS, MANIFEST
+from tests.simulation.scene import CLASS, MANIFEST, NOISE
 from tests.support.scenes.offers import NOW, offers, provider, request
 
 
@@ -83,6 +85,47 @@ def test_the_fastest_class_that_the_client_takes_is_offered(asked, offered):
     world, machine = both_classes()
     (offer,) = offers(machine, request(world, classes=asked))
     assert offer.message.class_id == offered
+
+
+GGUF = dataclasses.replace(MANIFEST, name="gguf", dtype="q8_0")
+
+
+def with_gguf():
+    """A provider of three classes that has a GGUF file, of whose constants the chain knows nothing yet."""
+    world, machine = provider()
+    machine.handle(NodeSeen(dataclasses.replace(machine.member.record, class_mask=0b1110)), NOW)
+    machine.handle(DeviceReported(DeviceStatus((2, 1, 3), (), 2**33, 1, (20, 40, 30))), NOW)
+    machine.handle(ModelAdded(GGUF), NOW)
+    return world, machine
+
+
+def test_a_gguf_file_is_offered_in_the_class_of_its_type_once_it_has_constants_of_it():
+    world, machine = with_gguf()
+    everything = {"manifest": GGUF.cid, "classes": 0xFFFF_FFFF}
+    for class_id in (1, 2):
+        machine.handle(CalibrationSeen(GGUF.cid, class_id, NOISE), NOW)
+    assert not offers(machine, request(world, **everything))
+    machine.handle(CalibrationSeen(GGUF.cid, 3, NOISE), NOW)
+    (offer,) = offers(machine, request(world, **everything, nonce=2))
+    assert offer.message.class_id == 3
+    assert not offers(machine, request(world, manifest=GGUF.cid, classes=0b0110, nonce=3))
+
+
+def test_a_class_of_gguf_files_runs_no_other_model():
+    world, machine = with_gguf()
+    machine.handle(CalibrationSeen(MANIFEST.cid, 3, NOISE), NOW)
+    assert not offers(machine, request(world, classes=0b1000))
+    (offer,) = offers(machine, request(world, classes=0b1110, nonce=2))
+    assert offer.message.class_id == 2
+
+
+def test_a_gguf_file_is_fetched_for_the_class_that_has_its_constants():
+    world, machine = with_gguf()
+    machine.handle(ModelRemoved(GGUF.cid), NOW)
+    machine.member.settings = dataclasses.replace(machine.member.settings, models=None)
+    assert not offers(machine, request(world, manifest=GGUF.cid, classes=0b1000, timeout_ms=200_000))
+    machine.handle(CalibrationSeen(GGUF.cid, 3, NOISE), NOW)
+    assert offers(machine, request(world, manifest=GGUF.cid, classes=0b1000, timeout_ms=200_000, nonce=2))
 
 
 def test_a_class_that_the_chain_does_not_know_the_node_by_is_not_offered():

@@ -5,7 +5,15 @@ import dataclasses
 import pytest
 
 from protocol.effects import FetchModel, OpenInput, ReplaySample, RunContainer
-from protocol.events import CalibrationSeen, EffectFailed, MessageReceived, ModelAdded, ModelRemoved, OrderRefused
+from protocol.events import (
+    CalibrationSeen,
+    EffectFailed,
+    MessageReceived,
+    ModelAdded,
+    ModelRemoved,
+    OrderRefused,
+    SampleOpened,
+)
 from protocol.roles.machine import Machine
 from protocol.stages.assignment import UNCALIBRATED_ACCEPTED, RefuseCode
 from protocol.stages.offer import SignedOffer
@@ -126,4 +134,13 @@ def test_seat_whose_model_leaves_the_store_fetches_it_before_it_tries_its_pass_a
     asked = seat.until(6)
     assert {fetch.manifest for fetch in of(asked, FetchModel)} == {MANIFEST.cid}
     assert not of(asked, ReplaySample)
+    assert of(seat.take(ModelAdded(MANIFEST)), ReplaySample)
+
+
+@pytest.mark.parametrize("tokens", [0, 3])
+def test_seat_that_waits_for_a_model_runs_over_an_answer_of_any_length_once_it_is_here(tokens: int) -> None:
+    seat = Sitting()
+    seat.machine.member.models.clear()
+    seat.take(MessageReceived(seat.provider.peer_id, seat.opening))
+    assert of(seat.take(SampleOpened(seat.case.batch_id, 0, tokens, "")), FetchModel)
     assert of(seat.take(ModelAdded(MANIFEST)), ReplaySample)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from io import StringIO
@@ -16,10 +16,11 @@ import pytest
 import trio
 
 from node.api import views as views
+from node.api.backend import JobAsk
 from node.api.gateway.bodies import chat_body
 from node.api.gateway.completions import finish_reason
 from tests.fakes.answering import COST_WEI, WORDS
-from tests.fakes.backend import PROVIDER, SMOL, job_of
+from tests.fakes.backend import PROVIDER, SMOL, STOPPED_WEI, job_of
 from tests.support.scenes.gateways import CHAT, WITHIN_S, Gateway
 
 DELIVERED: dict[str, Any] = {"state": "delivered", "finish": "length", "tokens": 2, "cost_wei": COST_WEI}
@@ -202,19 +203,69 @@ async def test_second_attempt_that_differs_ends_the_stream(gateway: Gateway) -> 
 
 
 @pytest.mark.parametrize("is_streamed", [True, False])
-async def test_job_of_a_client_that_left_goes_on_and_stays_reserved(gateway: Gateway, is_streamed: bool) -> None:
+@pytest.mark.parametrize("choices", [1, 2])
+async def test_jobs_of_a_client_that_left_are_stopped_and_cost_what_was_written(
+    gateway: Gateway, is_streamed: bool, choices: int
+) -> None:
     with trio.fail_after(WITHIN_S):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(gateway.chat, stream=is_streamed))
-            (job_id,) = await gateway.asked()
-            while not gateway.backend.feed.followed:
+            nursery.start_soon(partial(gateway.chat, stream=is_streamed, n=choices))
+            jobs = await gateway.asked(choices)
+            while set(jobs) != gateway.backend.feed.followed:
+                await trio.lowlevel.checkpoint()
+            for job_id in jobs:
+                gateway.backend.change(job_id, state="running", node=PROVIDER)
+                gateway.backend.say(job_id, "The ")
+            nursery.cancel_scope.cancel()
+        while gateway.kept().reserved_wei != choices * STOPPED_WEI:
+            await trio.lowlevel.checkpoint()
+    assert sorted(gateway.backend.stopped) == sorted(jobs)
+    assert {gateway.backend.held[job_id].finish for job_id in jobs} == {"stop_order"}
+    assert (await gateway.client.get("/models")).status_code == 200
+
+
+async def test_client_that_left_before_its_job_had_an_id_has_it_stopped(gateway: Gateway) -> None:
+    ask, has_left = gateway.backend.ask_job, trio.Event()
+
+    async def late(asked: JobAsk) -> str:
+        gateway.backend.asked.append(asked)
+        await has_left.wait()
+        return await ask(asked)
+
+    gateway.backend.ask_job = late  # type: ignore[method-assign]
+    with trio.fail_after(WITHIN_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(gateway.chat)
+            while not gateway.backend.asked:
                 await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
-        while gateway.backend.feed.followed:
+        # The server has to see that the connection is closed.
+        assert (await gateway.client.get("/models")).status_code == 200
+        has_left.set()
+        while not gateway.backend.stopped:
             await trio.lowlevel.checkpoint()
-    assert gateway.backend.held[job_id].state == "requested"
-    assert gateway.kept().reserved_wei > 0
-    assert (await gateway.client.get("/models")).status_code == 200
+    (job_id,) = gateway.backend.held
+    assert (gateway.backend.stopped, gateway.backend.held[job_id].state) == ([job_id], "failed")
+
+
+async def test_one_choice_that_fails_stops_the_others(gateway: Gateway) -> None:
+    answers: list[httpx.Response] = []
+
+    async def ask() -> None:
+        answers.append(await gateway.chat(n=2))
+
+    with trio.fail_after(WITHIN_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            jobs = await gateway.asked(2)
+            while set(jobs) != gateway.backend.feed.followed:
+                await trio.lowlevel.checkpoint()
+            failure = views.Trouble("job_failed", "the container ended", "")
+            gateway.backend.change(jobs[0], state="failed", node=PROVIDER, failure=failure)
+        while len(gateway.backend.stopped) < 2:
+            await trio.lowlevel.checkpoint()
+    assert answers[0].status_code == 502
+    assert gateway.backend.held[jobs[1]].state == "failed"
 
 
 @pytest.mark.parametrize("has_begun", [True, False])
@@ -232,7 +283,8 @@ async def test_bug_of_the_node_ends_a_stream_with_an_error_and_without_its_words
                         raise ZeroDivisionError("secret")
                     yield update
 
-        yield updates()
+        async with aclosing(updates()) as heard:
+            yield heard
 
     gateway.backend.follow = broken  # type: ignore[method-assign]
 
