@@ -96,12 +96,14 @@ class ModelStore:
                 return self._add(source, name, shutil.copyfile)
             if not source.is_file():
                 raise ModelUnusable(f"there is no folder or file {source}")
-            files = unfold(source)
+            # Before gigabytes are copied.
+            unfold(source)
             self._models.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self._models, prefix=".new-") as made:
                 folder = Path(made)
                 shutil.copyfile(source, folder / MODEL_FILE)
-                for path, content in files.items():
+                # The file may have changed meanwhile: only the copy counts.
+                for path, content in unfold(folder / MODEL_FILE).items():
                     (folder / path).write_bytes(content)
                 return self._add(folder, name, Path.rename)
 
