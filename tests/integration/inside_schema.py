@@ -3,6 +3,7 @@
 It leaves /output/found.json.
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -36,7 +37,7 @@ HOSTILE: dict[str, Any] = {
     "regex that backtracks": {"type": "string", "pattern": "^(a+)+$"},
     "regex of many words": {"type": "string", "pattern": "(.*[a-f].{1,30}){20}"},
     "one property of many": {"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(256)}},
-    "one value of many": {"enum": [f"value {i}" for i in range(1000)]},
+    "one value of many": {"enum": [hashlib.sha256(str(i).encode()).hexdigest()[:26] for i in range(1000)]},
     "alternatives that are one": {
         "$defs": {"a": {"anyOf": [{"type": "array", "items": {"$ref": "#/$defs/a"}}] * 64}},
         "$ref": "#/$defs/a",
