@@ -19,7 +19,7 @@ LIMITS: dict[str, Any] = {
     "initial_lexer_fuel": 200_000,
     "step_lexer_fuel": 100_000,
     "step_max_items": 3_000,
-    "max_lexer_states": 60_000,
+    "max_lexer_states": 20_000,
     "max_grammar_size": 50_000,
     "verbose_errors": False,
 }
