@@ -96,12 +96,14 @@ class ModelStore:
                 return self._add(source, name, shutil.copyfile)
             if not source.is_file():
                 raise ModelUnusable(f"there is no folder or file {source}")
-            files = unfold(source)
+            # Before gigabytes are copied.
+            unfold(source)
             self._models.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self._models, prefix=".new-") as made:
                 folder = Path(made)
                 shutil.copyfile(source, folder / MODEL_FILE)
-                for path, content in files.items():
+                # The file may have changed meanwhile: only the copy counts.
+                for path, content in unfold(folder / MODEL_FILE).items():
                     (folder / path).write_bytes(content)
                 return self._add(folder, name, Path.rename)
 
@@ -238,11 +240,20 @@ def _weights(paths: Sequence[Path]) -> tuple[str, int]:
                 parameters += sum(
                     (end - start) // STORED_BYTES.get(dtype, ("", 1))[1] for dtype, (start, end) in tensors
                 )
+                _require_whole(path, max((end for _, (_, end) in tensors), default=0))
             except (OSError, ValueError, TypeError, AttributeError, KeyError, struct.error) as error:
                 raise ModelUnusable(f"{path.name} is no safetensors file") from error
     if len(formats) != 1 or not formats <= STORED_BYTES.keys():
         raise ModelUnusable(f"the weights must be safetensors of one number format, found {sorted(formats)}")
     return STORED_BYTES[formats.pop()][0], parameters
+
+
+def _require_whole(path: Path, data_bytes: int) -> None:
+    with path.open("rb") as file:
+        wanted = 8 + struct.unpack("<Q", file.read(8))[0] + data_bytes
+    size = path.stat().st_size
+    if size != wanted:
+        raise ModelUnusable(f"{path.name} has {size} bytes, and its header says {wanted}: copy or download it again")
 
 
 def _gguf_weights(path: Path) -> tuple[str, int]:

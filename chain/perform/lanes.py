@@ -60,7 +60,9 @@ async def try_lane(at: Transactor, effect: TryLane) -> LaneTried:
         try:
             await at.network.ethereum.call(call, at.operator.address, "pending")
         except Reverted as error:
-            refusal = refusal_name(error) or "refused"
+            # The client sends it at the same time: it may have come into the pool since we looked.
+            if not has_counted(order, await _lane(at.network, order, "pending")):
+                refusal = refusal_name(error) or "refused"
     return LaneTried(lane_open_id(order), refusal, effect.risk_wei)
 
 

@@ -22,6 +22,7 @@ from node.localnet.running import down
 from scripts.setup import model
 from tests.benchmarks.line import Line
 from tests.support.endpoint import forward
+from tests.support.ports import free_ports
 from tests.support.runner_context import small_model
 
 NEEDS = ("venv", "node tools", "docker engine", "runner image", "model")
@@ -64,7 +65,9 @@ def _network(clients: int, risk: str) -> Iterator[LocalnetRecord]:
     )
     with tempfile.TemporaryDirectory(prefix="vcoin-bench-") as made:
         directory = Path(made) / "net"
-        record = up(LocalnetPlan(directory, plan, store=model.store()), lambda line: None)
+        port = free_ports(1 + len(plan))
+        order = LocalnetPlan(directory, plan, rpc_port=port, first_p2p_port=port + 1, store=model.store())
+        record = up(order, lambda line: None)
         try:
             _ask(_node(record, "first"))
             yield record

@@ -6,6 +6,7 @@ import contextlib
 import json
 import tomllib
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +15,9 @@ from chain.contracts.network import read_deployment
 from chain.tx.keystore import load_key
 from executor.containers.sandbox import Limits
 from executor.containers.transcript import MAX_JOBS, Declined, Flood, Transcript
+from executor.runner.gguf.header import BadGguf, parse_header
+from executor.runner.gguf.layout import config_of
+from executor.runner.gguf.tokenizer import tokenizer_files
 from executor.workspace.outputs import MANIFEST, HostileOutput, Outputs
 from node.api import asks, fields
 from node.api.faults import Fault
@@ -37,8 +41,11 @@ from scripts.vectors.samples import sample
 from tests.fuzz.mutation import Shape
 from tests.fuzz.peer_targets import NOW_MS, PEER
 from tests.fuzz.target import SCRATCH, Target, at_once
+from tests.support import gguf_files
 from tests.support.proofs import PASSED, Bench, proof_of
 
+GGUF_BODY_BYTES = sum(gguf_files.size_of(shape, kind) for _, shape, kind, _ in gguf_files.tensors())
+"""Of the tensors, which end on a boundary of the file's alignment."""
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
@@ -54,6 +61,22 @@ def _proof(data: bytes) -> None:
 
 def _proofs() -> list[bytes]:
     return [proof_of(bench).encode() for bench in (PASSED, Bench((9_400, 9_300, 9_200), second=(9_900,) * 7))]
+
+
+# --- models ---------------------------------------------------------------------------------------------------------
+def _gguf(data: bytes) -> None:
+    """The header of a stranger's file, in front of tensors that are left out: what is taken lies in it, and apart."""
+    header = parse_header(data, len(data) + GGUF_BODY_BYTES)
+    placed = sorted(header.tensors.values(), key=lambda each: each.start)
+    assert all(one.start + one.size_bytes <= other.start for one, other in pairwise(placed))
+    assert all(each.start + each.size_bytes <= len(data) + GGUF_BODY_BYTES for each in placed)
+    config = config_of(header)
+    words = json.loads(tokenizer_files(header, config["max_position_embeddings"])["tokenizer.json"])
+    assert len(words["model"]["vocab"]) == config["vocab_size"]
+
+
+def _ggufs() -> list[bytes]:
+    return [gguf_files.small()[:-GGUF_BODY_BYTES]]
 
 
 # --- the journal ----------------------------------------------------------------------------------------------------
@@ -335,6 +358,7 @@ async def _post(data: bytes) -> None:
 
 
 TARGETS = (
+    Target("gguf", Shape.BYTES, _gguf, _ggufs, (BadGguf,), share=0.3),
     Target("event", Shape.CBOR, _event, _events, (RemoteProtocolError,), share=2),
     Target("journal-file", Shape.BYTES, _journal, _journals, (ConfigError,), share=0.02),
     Target("config", Shape.BYTES, _config, _configs, (ConfigError,), share=0.3),

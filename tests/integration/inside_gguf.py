@@ -123,7 +123,9 @@ def refusals(folder: Path) -> dict[str, str]:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as made:
-        data = gguf_files.whole(gguf_files.facts(**{"llama.vocab_size": 260}), gguf_files.by_chance())
+        data = gguf_files.whole(
+            gguf_files.facts(**{"llama.vocab_size": len(gguf_files.tokens())}), gguf_files.by_chance()
+        )
         folder = folder_of(data, Path(made))
         found = {
             "numbers": numbers(),

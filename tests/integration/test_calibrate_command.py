@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from executor.containers.engine import Engine
 from executor.models import ModelStore
 from node.api.faults import Exit
 from node.calibration.plan import ALTERED, DRAWN, WEIGHTS
+from tests.support.gguf_files import by_chance, facts, whole
 from tests.support.runner_context import docker_host, open_context, run_inside
 
 pytestmark = [pytest.mark.docker, pytest.mark.long]
@@ -28,6 +29,7 @@ SCRIPT = Path(__file__).with_name("tiny_model.py")
 RUNS, SUBSTITUTES, LENGTH = 1_500, 10, 16
 DEADLINE_S = 300
 CLASS = "1"
+TINY = ("--model", "tiny", "--class", CLASS)
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,16 @@ class Node:
 
     home: Path
 
-    def start(self, *options: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "node.cli", "calibrate", "--model", "tiny", "--class", CLASS]
+    def start(self, *options: str, model: Sequence[str] = TINY) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "node.cli", "calibrate", *model]
         command += ["--data-dir", str(self.home), "--json", *options]
         environment = {**os.environ, "VCOIN_EXECUTOR_DOCKER_HOST": docker_host()}
         return subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
 
-    def run(self, *options: str) -> tuple[int, str, str]:
-        process = self.start(*options)
+    def run(self, *options: str, model: Sequence[str] = TINY) -> tuple[int, str, str]:
+        process = self.start(*options, model=model)
         out, err = process.communicate(timeout=DEADLINE_S)
         return process.returncode, out, err
 
@@ -144,4 +146,20 @@ def test_another_node_repeats_it_and_compares(node: Node, measured: Mapping[str,
 
 def test_class_that_this_processor_has_not_is_refused(node: Node) -> None:
     code, _, err = node.run("--class", "77")
-    assert (code, "not of class 77" in err) == (Exit.USAGE, True)
+    assert (code, "does not run tiny in class 77" in err) == (Exit.USAGE, True)
+
+
+def test_gguf_file_is_measured_in_the_class_of_its_type_by_answers_of_llama_cpp(node: Node) -> None:
+    file = node.home / "chance.gguf"
+    file.write_bytes(whole(facts(**{"llama.context_length": 1_024}), by_chance()))
+    ModelStore(node.home / "store").add(file, "chance")
+    # Two dozen answers cannot confirm constants, and may refute them.
+    _, out, err = node.run(*("--runs", "24", "--substitutes", "2", "--length", "16"), model=("--model", "chance"))
+    assert out, err
+    (class_id, found), *others = json.loads(out)["classes"].items()
+    assert (class_id, others) == ("3", [])
+    # Twelve of each half; had torch answered itself, their states would lie a hundred times nearer.
+    assert found["held_out"]["n"] + found["proposed"]["n"] >= 24
+    assert found["proposed"]["act"][0] > 1_000
+    code, _, err = node.run(model=("--model", "chance", "--class", "1"))
+    assert (code, "does not run chance in class 1" in err) == (Exit.USAGE, True)

@@ -3,21 +3,25 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from chain.perform.adapter import open_chain
+from chain.perform.adapter import ChainAdapter, open_chain
 from chain.rpc.endpoints import open_rpc
 from chain.rpc.ethereum import Call, TransactionReceipt
 from chain.tx.pending import Prepared, Recorded
 from chain.tx.transactions import GWEI, Sender
 from chain.tx.wallet import Key, Wallet, read_transaction
-from protocol.effects import CheckIn, OpenLane, SealEpoch, SubmitBatch
+from protocol.effects import CheckIn, OpenLane, SealEpoch, SubmitBatch, TryLane
 from protocol.errors import ChainError, Reverted
-from protocol.events import BatchMined, Event, TransactionMined
+from protocol.events import BatchMined, LaneTried, TransactionMined
+from protocol.events import Event as Heard
 from protocol.params import VCN
+from protocol.stages.lane_notice import lane_open_id
 from protocol.stages.sampling import epoch_of
 from protocol.wire.ids import Wei
 from tests.support.anvil import CHAIN_ID, RICH, Controls, anvil
@@ -259,7 +263,7 @@ async def test_an_effect_asked_for_twice_at_once_is_one_transaction() -> None:
         node = key("node")
         await ledger.register(node)
         await ledger.controls.automine(on=False)
-        answers: list[Event] = []
+        answers: list[Heard] = []
         async with ledger.adapter(node) as adapter:
 
             async def check_in() -> None:
@@ -301,6 +305,44 @@ async def test_a_lane_that_moves_in_a_block_yet_to_come_is_opened_further_once_i
                         await trio.lowlevel.checkpoint()
                     while (await ledger.network.settlement.lane_of(*lane)).left < 50 * VCN:
                         await ledger.mine()
+
+
+async def test_a_lane_whose_order_comes_into_the_pool_while_its_node_tries_it_is_not_refused() -> None:
+    async with open_anvil_ledger() as ledger:
+        node, client = key("node"), key("client")
+        await ledger.register(node)
+        await ledger.deposit(client, 100 * VCN)
+        _, now = await ledger.now()
+        sent = await ledger.controls.ethereum.nonce(client.address)
+        order, signature = Orders(client, node, ledger.domain).lane_open(20 * VCN, now + 600)
+        await ledger.controls.automine(on=False)
+        ask, looked, is_in_pool = forward(ledger.chain.url), Event(), Event()
+
+        def slow(method: str, parameters: list[Any]) -> Any:
+            found = ask(method, parameters)
+            if method == "eth_call" and parameters[1] == "pending" and not looked.is_set():
+                # The node has seen no lane, and asks next whether one could be opened.
+                looked.set()
+                is_in_pool.wait(LONG)
+            return found
+
+        with endpoint(slow) as relay, trio.fail_after(LONG):
+            opening = open_chain([relay.url], ledger.deployment, Wallet(node, ledger.domain), record=forget)
+            tried: list[Any] = []
+
+            async def try_it(adapter: ChainAdapter) -> None:
+                tried.append(await adapter.perform(TryLane(order, signature, VCN)))
+
+            async with opening as adapter, ledger.adapter(client, client) as theirs, trio.open_nursery() as nursery:
+                nursery.start_soon(try_it, adapter)
+                await trio.to_thread.run_sync(looked.wait, LONG)
+                nursery.start_soon(theirs.perform, OpenLane(order, signature))
+                await Desk(ledger.controls).until_waiting(client, sent + 1)
+                is_in_pool.set()
+                while not tried:
+                    await trio.lowlevel.checkpoint()
+                await ledger.mine()
+        assert tried == [LaneTried(lane_open_id(order), "", VCN)]
 
 
 async def test_a_node_pays_no_more_for_gas_than_it_is_told() -> None:

@@ -71,8 +71,8 @@ def alphabet() -> list[str]:
 
 
 def tokens() -> list[str]:
-    """A vocabulary of 260 tokens."""
-    return [STOP, BEGIN, *alphabet(), "he", "ll"]
+    """A small vocabulary; no merge makes its last token."""
+    return [STOP, BEGIN, *alphabet(), "he", "ll", "12", "abc"]
 
 
 def facts(**changes: Any) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def facts(**changes: Any) -> dict[str, Any]:
         "tokenizer.ggml.pre": "smollm",
         "tokenizer.ggml.tokens": words,
         "tokenizer.ggml.token_type": [3, 3, *[1] * (len(words) - 2)],
-        "tokenizer.ggml.merges": ["h e", "l l"],
+        "tokenizer.ggml.merges": ["h e", "l l", "1 2"],
         "tokenizer.ggml.eos_token_id": 0,
         "tokenizer.ggml.bos_token_id": 1,
         "tokenizer.chat_template": TEMPLATE,

@@ -190,8 +190,26 @@ def test_the_tokenizer_is_that_of_the_file(store: ModelStore, path: Path) -> Non
     assert found.encode("hello").tokens == ["he", "ll", "o"]
     assert found.encode("<|end|>hé 12").ids[0] == 0
     assert found.decode(found.encode("hé 12, <|begin|>the end").ids) == "hé 12, the end"
-    # A digit is a word of its own, and a merge does not reach over a word's end.
-    assert found.encode("12he").tokens == ["1", "2", "he"]
+
+
+@pytest.mark.parametrize(
+    ("cut", "words"),
+    [
+        # A digit is a word of its own.
+        ("smollm", ["1", "2", "he", "Ġ", "a", "b", "c"]),
+        ("gpt-2", ["12", "he", "Ġ", "a", "b", "c"]),
+        # A word that is a token is taken as it is, and up to three digits are a word.
+        ("llama-bpe", ["12", "he", "Ġ", "a", "b", "c"]),
+    ],
+)
+def test_a_text_is_cut_as_llama_cpp_does_it(store: ModelStore, path: Path, cut: str, words: list[str]) -> None:
+    plain = {"tokenizer.ggml.pre": cut, "tokenizer.ggml.add_bos_token": False}
+    found = tokenizer(store, path, **plain)
+    assert found.encode("12he abc").tokens == words
+    assert found.encode("abc").tokens == (["abc"] if cut == "llama-bpe" else ["a", "b", "c"])
+    assert found.encode("1212").tokens == {"smollm": ["1", "2", "1", "2"], "gpt-2": ["12", "12"]}.get(
+        cut, ["12", "1", "2"]
+    )
 
 
 def test_a_begin_token_comes_where_the_file_wants_it(store: ModelStore, path: Path) -> None:

@@ -129,6 +129,15 @@ def test_mixed_number_formats(folder: Path) -> None:
         describe(folder, "tiny")
 
 
+@pytest.mark.parametrize("change", [-1, 1])
+def test_weights_that_are_a_byte_off(folder: Path, change: int) -> None:
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:change] if change < 0 else whole + b"x")
+    with pytest.raises(ModelUnusable, match=rf"has {len(whole) + change} bytes, and its header says {len(whole)}"):
+        describe(folder, "tiny")
+
+
 @pytest.mark.parametrize("head", [b"", b"\xff" * 8, struct.pack("<Q", 5) + b"[1,2]", struct.pack("<Q", 90) + b"{}"])
 def test_broken_safetensors(folder: Path, head: bytes) -> None:
     (folder / "model.safetensors").write_bytes(head)
