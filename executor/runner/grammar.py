@@ -17,7 +17,7 @@ from .job import BadInput
 LIMITS: dict[str, Any] = {
     "max_items_in_row": 2_000,
     "initial_lexer_fuel": 200_000,
-    "step_lexer_fuel": 30_000,
+    "step_lexer_fuel": 100_000,
     "step_max_items": 3_000,
     "max_lexer_states": 20_000,
     "max_grammar_size": 50_000,

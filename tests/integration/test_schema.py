@@ -13,8 +13,8 @@ from tests.support.runner_context import open_context, run_inside
 pytestmark = pytest.mark.docker
 
 ENGINES = ("llama.cpp", "torch")
-STEP_MS = 500
-"""What a step takes at most while other tests compute. Alone it takes up to 16 ms, and a step of a model 30."""
+STEP_MS = 40
+"""Of a core. Up to 10 were measured, and a step of the model beside it takes 30; processors differ."""
 
 
 @pytest.fixture(scope="module")
@@ -78,4 +78,6 @@ def test_hostile_schema_is_refused_or_costs_less_than_a_step_of_a_model(found: d
         assert max(seen["begin_ms"], seen.get("step_ms", 0)) < STEP_MS, name
         assert "step_ms" in seen or seen["refused"].startswith("bad_schema: no answer can be written"), name
     assert {seen.get("ended") for seen in found["hostile"].values()} == {None, "dead_end", "eos", "length"}
+    # It is large, and means no harm.
+    assert found["hostile"]["one value of many"]["ended"] == "eos"
     assert "minimum (5) is greater than maximum (3)" in found["hostile"]["too small"]["refused"]
