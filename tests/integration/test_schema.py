@@ -15,6 +15,8 @@ pytestmark = pytest.mark.docker
 ENGINES = ("llama.cpp", "torch")
 STEP_MS = 40
 """Of a core. Up to 10 were measured, and a step of the model beside it takes 30; processors differ."""
+GROWTH_MS = 400
+"""Of the few steps in which the library's tables double: up to 72 were measured."""
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +77,11 @@ def test_dead_end_is_found_by_worker_and_checker_at_the_same_place(found: dict[s
 def test_hostile_schema_is_refused_or_costs_less_than_a_step_of_a_model(found: dict[str, Any]) -> None:
     assert len(found["hostile"]) > 10
     for name, seen in found["hostile"].items():
-        assert max(seen["begin_ms"], seen.get("step_ms", 0)) < STEP_MS, name
-        assert "step_ms" in seen or seen["refused"].startswith("bad_schema: no answer can be written"), name
+        assert seen["begin_ms"] < STEP_MS, name
+        growing_ms, *steps_ms = seen.get("steps_ms", [0.0])
+        assert growing_ms < GROWTH_MS, name
+        assert all(each < STEP_MS for each in steps_ms[2:]), name
+        assert "steps_ms" in seen or seen["refused"].startswith("bad_schema: no answer can be written"), name
     assert {seen.get("ended") for seen in found["hostile"].values()} == {None, "dead_end", "eos", "length"}
     # It is large, and means no harm.
     assert found["hostile"]["one value of many"]["ended"] == "eos"
