@@ -261,6 +261,7 @@ async def test_in_float32_an_answer_is_the_same_to_the_byte_whoever_is_beside_it
 
 
 def _input_files(house: House) -> dict[str, bytes]:
+    """The inputs that the engine can read, by name."""
     found = {}
     for path in house.home.glob("work/shared/**/input/*.input.json"):
         # It may go with its job while we look.
