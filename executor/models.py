@@ -235,12 +235,13 @@ def _weights(paths: Sequence[Path]) -> tuple[str, int]:
     for path in paths:
         if path.suffix == WEIGHTS_SUFFIX:
             try:
-                tensors = [(str(t["dtype"]), t["data_offsets"]) for t in _header(path).values() if "dtype" in t]
+                data_at, header = _header(path)
+                tensors = [(str(t["dtype"]), t["data_offsets"]) for t in header.values() if "dtype" in t]
                 formats |= {dtype for dtype, _ in tensors}
                 parameters += sum(
                     (end - start) // STORED_BYTES.get(dtype, ("", 1))[1] for dtype, (start, end) in tensors
                 )
-                _require_whole(path, max((end for _, (_, end) in tensors), default=0))
+                _require_size(path, data_at + max((end for _, (_, end) in tensors), default=0))
             except (OSError, ValueError, TypeError, AttributeError, KeyError, struct.error) as error:
                 raise ModelUnusable(f"{path.name} is no safetensors file") from error
     if len(formats) != 1 or not formats <= STORED_BYTES.keys():
@@ -248,9 +249,7 @@ def _weights(paths: Sequence[Path]) -> tuple[str, int]:
     return STORED_BYTES[formats.pop()][0], parameters
 
 
-def _require_whole(path: Path, data_bytes: int) -> None:
-    with path.open("rb") as file:
-        wanted = 8 + struct.unpack("<Q", file.read(8))[0] + data_bytes
+def _require_size(path: Path, wanted: int) -> None:
     size = path.stat().st_size
     if size != wanted:
         raise ModelUnusable(f"{path.name} has {size} bytes, and its header says {wanted}: copy or download it again")
@@ -266,10 +265,11 @@ def _gguf_weights(path: Path) -> tuple[str, int]:
     return found, parameters_of(found, path.stat().st_size)
 
 
-def _header(path: Path) -> dict[str, Any]:
+def _header(path: Path) -> tuple[int, dict[str, Any]]:
+    """Where the data of a safetensors file begins, and what its header says of it."""
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         if length > MAX_HEADER_BYTES:
             raise ValueError("too long")
         header: dict[str, Any] = json.loads(file.read(length))
-        return header
+        return 8 + length, header

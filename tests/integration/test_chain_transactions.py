@@ -25,7 +25,7 @@ from protocol.stages.lane_notice import lane_open_id
 from protocol.stages.sampling import epoch_of
 from protocol.wire.ids import Wei
 from tests.support.anvil import CHAIN_ID, RICH, Controls, anvil
-from tests.support.anvil_ledger import POLL_S, forget, open_anvil_ledger
+from tests.support.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger
 from tests.support.endpoint import endpoint, forward
 from tests.support.jobs import Orders, batch_of, key
 
@@ -280,13 +280,18 @@ async def test_an_effect_asked_for_twice_at_once_is_one_transaction() -> None:
         assert await ledger.network.ethereum.nonce(node.address) == 1
 
 
+async def node_and_client(ledger: AnvilLedger) -> tuple[Key, Key, int, int]:
+    """A node, a client with a deposit, the time of the chain, and how many transactions the client has sent."""
+    node, client = key("node"), key("client")
+    await ledger.register(node)
+    await ledger.deposit(client, 100 * VCN)
+    _, now = await ledger.now()
+    return node, client, now, await ledger.controls.ethereum.nonce(client.address)
+
+
 async def test_a_lane_that_moves_in_a_block_yet_to_come_is_opened_further_once_it_has() -> None:
     async with open_anvil_ledger() as ledger:
-        node, client = key("node"), key("client")
-        await ledger.register(node)
-        await ledger.deposit(client, 100 * VCN)
-        _, now = await ledger.now()
-        sent = await ledger.controls.ethereum.nonce(client.address)
+        node, client, now, sent = await node_and_client(ledger)
         orders, lane = Orders(client, node, ledger.domain), (client.address, client.address, node.address)
         await ledger.controls.automine(on=False)
         with endpoint(forward(ledger.chain.url)) as counted:
@@ -309,11 +314,7 @@ async def test_a_lane_that_moves_in_a_block_yet_to_come_is_opened_further_once_i
 
 async def test_a_lane_whose_order_comes_into_the_pool_while_its_node_tries_it_is_not_refused() -> None:
     async with open_anvil_ledger() as ledger:
-        node, client = key("node"), key("client")
-        await ledger.register(node)
-        await ledger.deposit(client, 100 * VCN)
-        _, now = await ledger.now()
-        sent = await ledger.controls.ethereum.nonce(client.address)
+        node, client, now, sent = await node_and_client(ledger)
         order, signature = Orders(client, node, ledger.domain).lane_open(20 * VCN, now + 600)
         await ledger.controls.automine(on=False)
         ask, looked, is_in_pool = forward(ledger.chain.url), Event(), Event()

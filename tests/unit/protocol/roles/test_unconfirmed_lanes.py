@@ -61,6 +61,13 @@ class Notice(Deal):
     def tried(self, notice: SignedLaneOpen, refusal: str = "", risk_wei: int = VCN):
         return self.machine.handle(LaneTried(lane_open_id(notice.order), refusal, risk_wei), NOW)
 
+    def held(self) -> SignedLaneOpen:
+        """An order that was shown and would count."""
+        notice = self.lane_open()
+        self.show(notice)
+        self.tried(notice)
+        return notice
+
     def risked_wei(self, now: int = NOW) -> int:
         return self.machine.provider._desk.unconfirmed.risked_wei(TimestampMs(now))
 
@@ -195,9 +202,7 @@ def test_a_lane_is_counted_only_as_far_as_something_is_left_to_be_risked():
 
 def test_a_risk_that_the_owner_took_back_counts_at_once():
     deal = Notice()
-    notice = deal.lane_open()
-    deal.show(notice)
-    deal.tried(notice)
+    deal.held()
     order = deal.order()
     received = MessageReceived(deal.client.peer_id, order)
     assert deal.machine.judge(received, NOW) is received
@@ -209,9 +214,7 @@ def test_a_risk_that_the_owner_took_back_counts_at_once():
 
 def test_a_confirmed_lane_frees_the_risk_and_takes_more():
     deal = Notice()
-    notice = deal.lane_open()
-    deal.show(notice)
-    deal.tried(notice)
+    notice = deal.held()
     first = deal.order()
     deal.send(first)
     lane = Lane(deal.client.address, deal.client.address, deal.node.address, AMOUNT, 0, 0)
@@ -225,9 +228,7 @@ def test_a_confirmed_lane_frees_the_risk_and_takes_more():
 
 def test_a_node_lands_what_its_client_does_not_and_again_when_the_block_is_gone():
     deal = Notice()
-    notice = deal.lane_open()
-    deal.show(notice)
-    deal.tried(notice)
+    notice = deal.held()
     deal.send(deal.order())
     name = lane_open_id(notice.order)
     landed = LandLane(notice.order, notice.signature)
@@ -246,9 +247,7 @@ def test_a_node_lands_what_its_client_does_not_and_again_when_the_block_is_gone(
 
 def test_a_confirmed_lane_is_not_landed_before_it_is_overdue():
     deal = Notice()
-    notice = deal.lane_open()
-    deal.show(notice)
-    deal.tried(notice)
+    notice = deal.held()
     deal.send(deal.order())
     name = lane_open_id(notice.order)
     lane = Lane(deal.client.address, deal.client.address, deal.node.address, AMOUNT, 0, 0)
@@ -258,9 +257,7 @@ def test_a_confirmed_lane_is_not_landed_before_it_is_overdue():
 
 def test_a_lane_that_never_comes_stops_its_job_and_the_loss_counts_for_a_day():
     deal = Notice()
-    notice = deal.lane_open()
-    deal.show(notice)
-    deal.tried(notice)
+    notice = deal.held()
     order = deal.order()
     deal.send(order)
     job = job_id(order.assignment, DOMAIN)
