@@ -95,14 +95,9 @@ def write(engine: Any, subject: str) -> tuple[list[int], float, float]:
 def check(engine: Any, asked: list[int], output: list[int], subject: str) -> None:
     """The pass of a check, as executor/runner/check.py makes it."""
     from runner.fingerprint import encode_check, projection, whiten
+    from runner.model import value_of
 
-    steps = engine.tracing(asked, output, chooser(subject))
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            trace = end.value
-            break
+    trace = value_of(engine.tracing(asked, output, chooser(subject)))
     whitened = whiten(trace.states, np.ones(engine.hidden, np.float32))
     encode_check(whitened, projection(bytes(32), engine.hidden), trace.of_first(len(output), False))
 

@@ -131,6 +131,16 @@ def test_a_node_that_restarts_in_between_lands_the_lane_and_is_paid(away_ms: int
     assert world.chain.contracts.lane(spender.node.address, spender.node.address, node.address).mark
 
 
+def promised_after_ms(world: World) -> int:
+    """From a user's question to the promise of a node."""
+    later(world, 6_000)
+    world.soon(lambda: world.node("requester").take(ask(now_ms=world.now_ms)), 500)
+    world.run(lambda: bool(told(world, ev.JobAsked)))
+    asked_ms = world.now_ms
+    world.run(lambda: requested(world)[0].stage is Stage.RUNNING, 60)
+    return world.now_ms - asked_ms
+
+
 def test_a_client_with_our_program_waits_for_no_block() -> None:
     waits: dict[int, int] = {}
     for risk in (0, RISK * 20):
@@ -138,12 +148,7 @@ def test_a_client_with_our_program_waits_for_no_block() -> None:
         provider = world.node("provider")
         choose(provider, risk_wei=risk, confirmations=3)
         world.join(provider)
-        later(world, 6_000)
-        world.soon(lambda world=world: world.node("requester").take(ask(now_ms=world.now_ms)), 500)  # type: ignore[misc]
-        world.run(lambda world=world: bool(told(world, ev.JobAsked)))  # type: ignore[misc]
-        asked_ms = world.now_ms
-        world.run(lambda world=world: requested(world)[0].stage is Stage.RUNNING, 60)  # type: ignore[misc]
-        waits[risk] = world.now_ms - asked_ms
+        waits[risk] = promised_after_ms(world)
         world.run(lambda world=world: requested(world)[0].stage is Stage.SPENDABLE, 400)  # type: ignore[misc]
         assert len(world.chain.contracts.lanes) == 1
     assert waits[RISK * 20] < 1_000 < waits[0]
@@ -156,12 +161,7 @@ def test_one_confirmation_is_enough_where_nothing_is_risked() -> None:
         provider = world.node("provider")
         choose(provider, confirmations=confirmations)
         world.join(provider)
-        later(world, 6_000)
-        world.soon(lambda world=world: world.node("requester").take(ask(now_ms=world.now_ms)), 500)  # type: ignore[misc]
-        world.run(lambda world=world: bool(told(world, ev.JobAsked)))  # type: ignore[misc]
-        asked_ms = world.now_ms
-        world.run(lambda world=world: requested(world)[0].stage is Stage.RUNNING, 60)  # type: ignore[misc]
-        waits[confirmations] = world.now_ms - asked_ms
+        waits[confirmations] = promised_after_ms(world)
         assert risked_wei(provider, world.now_ms) == 0
     assert waits[1] + 1_000 <= waits[3]
 
