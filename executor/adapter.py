@@ -9,8 +9,16 @@ import trio
 from executor.models import ModelStore
 from executor.scheduler.live_engine import OnTokens
 from executor.scheduler.serving import ServingReport
-from protocol.effects import ContainerEffect, ReplaySample, RunContainer, ShortenRun, StopContainer
-from protocol.events import ContainerExited, DeviceReported, Event, RunShortened, SampleReplayed, TokensProduced
+from protocol.effects import ContainerEffect, HoldContainers, ReplaySample, RunContainer, ShortenRun, StopContainer
+from protocol.events import (
+    ContainerExited,
+    ContainersHeld,
+    DeviceReported,
+    Event,
+    RunShortened,
+    SampleReplayed,
+    TokensProduced,
+)
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import Outcome, RunSpec, failed
 from protocol.wire.bounded import keep_newest
@@ -39,6 +47,9 @@ class Runner(Protocol):
 
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         """Check a drawn leaf."""
+
+    async def hold(self, *, is_held: bool) -> ContainersHeld:
+        """Have all containers of this node stand still, or go on; while they stand still none is started."""
 
     async def let_go(self, manifest: bytes) -> None:
         """End what holds a model without work, because the model is about to leave the store."""
@@ -77,6 +88,8 @@ class ContainerAdapter:
                 return await self._stop(job_id)
             case ShortenRun():
                 return await self._runner.shorten(effect)
+            case HoldContainers(is_held):
+                return await self._runner.hold(is_held=is_held)
             case ReplaySample():
                 return await self._runner.replay(effect)
 

@@ -23,10 +23,11 @@ from executor.scheduler.engine_use import EngineUse
 from executor.scheduler.live_engine import OnTokens
 from executor.scheduler.serving import EngineEnd, RunWatch, ServingReport, ServingTally
 from executor.scheduler.slots import HostSlots
+from executor.standing import StandingContainers
 from executor.workspace.folders import STOP_ORDER_BIN, Workspaces
 from protocol.effects import ReplaySample, ShortenRun
 from protocol.errors import ExecutorError
-from protocol.events import ContainerExited, DeviceReported, RunShortened, SampleReplayed
+from protocol.events import ContainerExited, ContainersHeld, DeviceReported, RunShortened, SampleReplayed
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import Outcome, RunSpec, failed
 from protocol.stages.heartbeat import DeviceStatus
@@ -62,6 +63,7 @@ class DockerRunner:
         self._capacity = capacity
         self._slots = trio.CapacityLimiter(capacity.slots)
         self._calls = BlockingCalls(capacity.slots)
+        self._standing = StandingContainers(self._stand)
         # Jobs that a run or a check is under way for, and engines: the sweep keeps their containers.
         self._wanted: Counter[str] = Counter()
         self._host = DockerEngineHost(
@@ -154,6 +156,13 @@ class DockerRunner:
         found, problem = checked
         return SampleReplayed(effect.batch_id, effect.leaf_index, found, problem)
 
+    async def hold(self, *, is_held: bool) -> ContainersHeld:
+        """See Runner. Limits of time go on: a job whose time is over meanwhile is ended."""
+        return ContainersHeld(await self._standing.hold(is_held=is_held))
+
+    async def _stand(self, is_held: bool) -> None:
+        await self._calls.quick(lambda: self._context.engine.hold(is_held=is_held))
+
     def serving(self) -> ServingReport:
         """See Runner."""
         scheduler = self._scheduler
@@ -178,7 +187,9 @@ class DockerRunner:
             return devices.measure(slots, speed)
 
         status = await self._calls.quick(look)
-        self._scheduler.look()
+        await self._standing.look()
+        if not self._standing.is_held:
+            self._scheduler.look()
         return DeviceReported(status)
 
     async def let_go(self, manifest: bytes) -> None:
@@ -213,6 +224,7 @@ class DockerRunner:
     @contextlib.asynccontextmanager
     async def _slot(self, *, is_check: bool = False) -> AsyncIterator[None]:
         """Hold a slot of this node and one of the machine."""
+        await self._standing.until_free()
         # The node's own slot first: it must not hold one of the machine while it waits for itself.
         async with self._slots, self._capacity.host_slots.hold(CHECK_WAITS_S if is_check else 0):
             yield

@@ -7,7 +7,7 @@ DeadlinePassed of such a timer is, so that a decision may rest on it.
 from dataclasses import dataclass
 from typing import Annotated
 
-from protocol.wire.codec import U8, U32, Bytes32, Size
+from protocol.wire.codec import U8, U32, U64, Bytes32, Size
 from protocol.wire.ids import Address, PeerId
 from protocol.wire.names import wire_class
 
@@ -118,6 +118,13 @@ class ReceiptTimer(_OfJob):
     """The receipt for a delivered result should have come by now."""
 
 
+@wire_class("HeldTimer")
+class HeldTimer:
+    """Jobs have waited in containers that stand still for as long as they may. from_ms: of the hold."""
+
+    from_ms: U64
+
+
 @wire_class("BatchTimer")
 class BatchTimer:
     """A batch may be due."""
@@ -174,6 +181,6 @@ OrderTimer = AcceptTimer | ResultTimer | OfflineTimer | RetryTimer
 """Timers of an attempt's order."""
 AuditTimer = CommitAuditTimer | RevealAuditTimer | CloseAuditTimer
 """Timers of an audit that this node was drawn for."""
-ProviderTimer = LaneTimer | LandingTimer | ReceiptTimer | BatchTimer
+ProviderTimer = LaneTimer | LandingTimer | ReceiptTimer | HeldTimer | BatchTimer
 VerifierTimer = ResolveTimer | FraudProofTimer | AbstainTimer | DataDemandTimer | ConveneAuditTimer
 Timer = RoundTimer | RequestTimer | AheadTimer | OrderTimer | LatencyTimer | ProviderTimer | VerifierTimer | AuditTimer

@@ -11,7 +11,7 @@ import docker
 from docker.errors import ImageNotFound, NotFound
 
 from executor.containers.container import Container
-from executor.containers.faults import engine_errors
+from executor.containers.faults import engine_errors, unless_ended
 from executor.containers.sandbox import LABEL, OUTPUT, Sandbox
 from protocol.errors import ExecutorError, ImageMissing
 
@@ -91,6 +91,14 @@ class Engine:
                         self.api.remove_container(found["Id"], force=True, v=True)
                     removed += 1
         return removed
+
+    def hold(self, *, is_held: bool) -> None:
+        """Have this node's containers stand still, with their memory, or go on. Raises: ExecutorError."""
+        with engine_errors():
+            for found in self._mine():
+                if found["State"] == ("running" if is_held else "paused"):
+                    with unless_ended():
+                        (self.api.pause if is_held else self.api.unpause)(found["Id"])
 
     def outputs(self) -> set[Path]:
         """The directories of this machine that this node's containers write to. Raises: ExecutorError."""

@@ -23,6 +23,16 @@ def is_away(error: Exception) -> bool:
 
 
 @contextlib.contextmanager
+def unless_ended() -> Iterator[None]:
+    """Pass over a container that has ended, or changed its state, since the Engine was asked about it."""
+    try:
+        yield
+    except APIError as error:
+        if error.status_code not in (404, 409):
+            raise
+
+
+@contextlib.contextmanager
 def engine_errors() -> Iterator[None]:
     """Turn errors of the SDK into ExecutorError, transient unless the request itself was wrong."""
     try:

@@ -21,7 +21,7 @@ from protocol.wire.ids import address_bytes
 
 PeerEffect = PublishHeartbeat | PublishRequest | Send | FetchBlob | FetchModel
 SealingEffect = SealKey | OpenInput | SealFrame | OpenFrame | SealResult | OpenResult | OpenSample
-ContainerEffect = RunContainer | StopContainer | ShortenRun | ReplaySample
+ContainerEffect = RunContainer | StopContainer | ShortenRun | HoldContainers | ReplaySample
 ChainEffect = SettlementEffect | CourtEffect | AuditEffect | FraudEffect
 WalletEffect = SignMessage
 Effect = AwaitDeadline | PeerEffect | SealingEffect | ContainerEffect | ChainEffect | WalletEffect

@@ -30,6 +30,13 @@ class ShortenRun:
     signature: Signature
 
 
+@wire_class("HoldContainers")
+class HoldContainers:
+    """> executor/containers > ContainersHeld: all containers of this node stand still, or go on."""
+
+    is_held: bool
+
+
 @wire_class("ReplaySample")
 class ReplaySample:
     """> executor/replay > SampleReplayed: one teacher-forced pass over a drawn leaf."""

@@ -8,6 +8,7 @@ from protocol.events.audits import *
 from protocol.events.batches import *
 from protocol.events.containers import *
 from protocol.events.court import *
+from protocol.events.holds import *
 from protocol.events.machine import *
 from protocol.events.network import *
 from protocol.events.peers import *
@@ -18,7 +19,10 @@ from protocol.stages.offer import Offer
 
 FromContainers = ContainerExited | SampleReplayed
 FromUser = JobAsked | JobStopAsked
-FromMachine = DeadlinePassed | FromUser | EffectFailed | HpkeKeyRotated | ModelAdded | ModelRemoved | FromContainers
+FromOwner = HoldBegun | HoldEnded
+FromMachine = (
+    DeadlinePassed | FromUser | FromOwner | EffectFailed | HpkeKeyRotated | ModelAdded | ModelRemoved | FromContainers
+)
 FromPeers = RequestPublished | MessageReceived | BlobFetched
 FromKeys = MessageSigned | KeySealed | InputOpened | ResultSealed | ResultOpened | SampleOpened
 FromNetwork = (
@@ -29,7 +33,7 @@ Durable = FromMachine | FromPeers | FromKeys | FromNetwork | FromBatches | CaseE
 """Journalled before they are handled."""
 
 Passing = HeartbeatPublished | HeartbeatReceived | RequestReceived | OrderRefused | MessageSent | MessageUnanswered
-FromRuns = TokensProduced | RunShortened
+FromRuns = TokensProduced | RunShortened | ContainersHeld
 Fleeting = Tick | DeviceReported | RoomReported | BlockSeen | FrameSealed | FrameOpened | FromRuns | Passing
 """Handled and forgotten; so are TokenFrame messages, and signed offers and refusals: they promise nothing."""
 

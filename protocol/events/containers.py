@@ -33,6 +33,13 @@ class RunShortened:
     job_id: Bytes32
 
 
+@wire_class("ContainersHeld")
+class ContainersHeld:
+    """All containers of this node stand still, or go on."""
+
+    is_held: bool
+
+
 @wire_class("SampleReplayed")
 class SampleReplayed:
     """Our own pass over a drawn leaf: check.bin, or the problem that there is none."""

@@ -1,6 +1,6 @@
 """The names of this node, and the choices of its operator."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from protocol.params import DEFAULT_LANE_WEI, DEFAULT_PRICE_WEI
 from protocol.roles.role import Role
@@ -58,7 +58,6 @@ class Settings:
     risk_wei: Wei = Wei(0)
     confirmations: int = 1
     lanes_ahead: int = 0
-    draining: bool = field(default=False)
 
     @property
     def places(self) -> int:

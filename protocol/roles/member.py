@@ -13,6 +13,7 @@ from protocol.effects import CheckIn, Effect, PublishHeartbeat
 from protocol.judging.kinds import is_calibrated
 from protocol.params import PROTOCOL_HIGHEST, PROTOCOL_LOWEST, ChainRules
 from protocol.roles.client_money import ClientMoney
+from protocol.roles.holds import Holds
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.latency import LatencyTracker
 from protocol.stages.blob import ModelManifest
@@ -64,6 +65,7 @@ class Member:
     """Whether the executor has said anything of this machine since this process began."""
     hpke_key: bytes = bytes(32)
     paused: bool = False
+    holds: Holds = field(default_factory=Holds)
     intake_until_s: int = 0
     """Before then, in seconds, the network takes no new nodes, lanes and batches."""
     queue: int = 0
@@ -108,6 +110,11 @@ class Member:
             case ev.DeviceReported(status):
                 self.device, self.measured = status, True
                 self.paused = pauses(status.gpus, paused=self.paused)
+                return self.holds.look()
+            case ev.HoldBegun() | ev.HoldEnded() | ev.ContainersHeld():
+                # Peers hear of it with the next tick.
+                self._beat_at = TimestampMs(0)
+                return self.holds.handle(event)
             case ev.MessageSent() | ev.MessageUnanswered() | ev.DeadlinePassed():
                 return self.latency.handle(event, now_ms)
         return ()
@@ -256,8 +263,8 @@ def heartbeat(member: Member, now_ms: TimestampMs) -> Heartbeat:
         queue=member.queue,
         slots=min(MAX_SLOTS, min(member.settings.slots, member.device.slots) * member.settings.at_once),
         price=member.settings.price,
-        draining=member.settings.draining,
-        paused=member.paused or member.is_intake_stopped(now_ms),
+        draining=not member.holds.is_offering,
+        paused=member.paused or member.holds.stops_runs or member.is_intake_stopped(now_ms),
         addresses=member.identity.addresses[:4],
         hpke_key_hash=hashlib.sha256(member.hpke_key).digest(),
         agent=member.settings.agent[:32],

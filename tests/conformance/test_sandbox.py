@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from executor.workspace.folders import FINGERPRINT_BIN, INPUT_JSON, RESULT_JSON
 from protocol.effects import ReplaySample
 from protocol.errors import ExecutorError
-from protocol.events import ContainerExited
+from protocol.events import ContainerExited, ContainersHeld
 from protocol.stages.execution import Outcome, RunSpec, validate_fingerprint, validate_result
 from protocol.stages.verification import UNCALIBRATED, distances, score
 from protocol.wire.ids import JobId
@@ -161,3 +162,19 @@ async def test_machine_reports_its_classes_and_slots(bench: Bench) -> None:
     assert len(status.ms_per_token) == len(status.class_ids)
     assert min(status.ms_per_token) > 0
     await bench.sandbox.recover()
+
+
+async def test_nothing_is_run_while_containers_stand_still(bench: Bench) -> None:
+    spec, found = bench.spec("held"), list[ContainerExited]()
+
+    async def run() -> None:
+        found.append((await bench.run(spec, chat(QUESTION)))[0])
+
+    with trio.fail_after(120):
+        async with trio.open_nursery() as nursery:
+            assert await bench.sandbox.hold(is_held=True) == ContainersHeld(is_held=True)
+            nursery.start_soon(run)
+            await trio.testing.wait_all_tasks_blocked()
+            assert found == []
+            assert await bench.sandbox.hold(is_held=False) == ContainersHeld(is_held=False)
+    assert found[0].result.outcome is Outcome.OK

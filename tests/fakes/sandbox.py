@@ -16,6 +16,7 @@ import trio
 
 from executor.scheduler.live_engine import OnTokens
 from executor.scheduler.serving import RunWatch, ServingReport, ServingTally
+from executor.standing import StandingContainers
 from executor.workspace.folders import (
     CHECK_BIN,
     FINGERPRINT_BIN,
@@ -28,7 +29,7 @@ from executor.workspace.folders import (
 )
 from protocol.effects import ReplaySample, ShortenRun
 from protocol.errors import ExecutorError
-from protocol.events import ContainerExited, DeviceReported, RunShortened, SampleReplayed
+from protocol.events import ContainerExited, ContainersHeld, DeviceReported, RunShortened, SampleReplayed
 from protocol.params import MAX_TEMPERATURE_MILLI
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, CLASS_DTYPES, Outcome, RunResult, RunSpec, failed
@@ -55,6 +56,7 @@ class FakeSandbox:
         self._slots = trio.CapacityLimiter(slots)
         self._honest = honest
         self._tally = ServingTally()
+        self._standing = StandingContainers(_stand)
 
     def serving(self) -> ServingReport:
         return self._tally.report()
@@ -69,6 +71,9 @@ class FakeSandbox:
     async def let_go(self, manifest: bytes) -> None:
         """Nothing stays loaded here."""
 
+    async def hold(self, *, is_held: bool) -> ContainersHeld:
+        return ContainersHeld(await self._standing.hold(is_held=is_held))
+
     async def report(self) -> DeviceReported:
         await trio.lowlevel.checkpoint()
         return DeviceReported(DeviceStatus((2, 1), (), 8 << 30, int(self._slots.total_tokens), (1, 1)))
@@ -78,6 +83,7 @@ class FakeSandbox:
             return await self._run_job(spec, watch)
 
     async def _run_job(self, spec: RunSpec, watch: RunWatch) -> ContainerExited:
+        await self._standing.until_free()
         async with self._slots:
             watch.begin()
             workspace = self._workspaces.of_job(spec.job_id)
@@ -109,6 +115,7 @@ class FakeSandbox:
         return RunShortened(effect.job_id)
 
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
+        await self._standing.until_free()
         async with self._slots:
             spec = effect.spec
             workspace = self._workspaces.of_sample(effect.batch_id, effect.leaf_index)
@@ -148,6 +155,10 @@ class FakeSandbox:
         workspace.put(RESULT_JSON, with_stop_order(raw, workspace.get(STOP_ORDER_BIN) or b""))
         workspace.put(FINGERPRINT_BIN, _proof(spec, ids, b"" if self._honest else b"cheaper"))
         workspace.put(RUN_JSON, b"{}")
+
+
+async def _stand(is_held: bool) -> None:
+    """There is nothing to stop: a run here takes no time."""
 
 
 def _refusal(spec: RunSpec, manifest: ModelManifest, chat: dict[str, Any]) -> tuple[Outcome, str] | None:

@@ -90,8 +90,7 @@ def test_a_lane_that_cannot_be_opened_ahead_is_not_asked_for_every_second() -> N
 def test_a_node_that_goes_away_or_lacks_the_model_is_not_likely_to_be_hired() -> None:
     world, _ = town(lanes_ahead=1)
     for name in ("provider-0", "provider-1"):
-        choose(world.node(name), draining=True)
-        world.join(world.node(name))
+        world.node(name).take(ev.HoldBegun(ev.Hold.DRAIN, world.now_ms))
     later(world, 20_000)
     assert set(lanes(world)) == {"provider-2"}
 

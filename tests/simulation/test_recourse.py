@@ -216,9 +216,8 @@ def without_noise(node: Node) -> None:
     node.is_calibrated = False
 
 
-def draining(node: Node) -> None:
-    node.settings = replace(node.settings, draining=True)
-    node.machine = type(node.machine)(node.identity, RULES, node.settings)
+def paused(node: Node) -> None:
+    node.take(ev.HoldBegun(ev.Hold.PAUSE, node.clock()))
 
 
 class Bench:
@@ -266,7 +265,7 @@ def lose_engine(node: Node) -> None:
     node.take(ev.DeviceReported(NO_DEVICE))
 
 
-@pytest.mark.parametrize("ail", [without_model, without_noise, draining, well])
+@pytest.mark.parametrize("ail", [without_model, without_noise, paused, well])
 def test_a_seat_that_cannot_judge_steps_down_for_the_next(ail: Callable[[Node], None]) -> None:
     bench = Bench(ail)
     seat = bench.sits()
@@ -294,8 +293,8 @@ def test_an_engine_that_comes_back_soon_keeps_its_seat() -> None:
     bench.require_harmless()
 
 
-def test_the_second_seat_of_a_day_stays_says_why_and_judges_if_it_can() -> None:
-    bench = Bench(draining, verifiers=2)
+def test_the_second_seat_of_a_day_stays_says_why_and_judges_once_it_can() -> None:
+    bench = Bench(paused, verifiers=2)
     world, leaving = bench.world, bench.judges[1]
 
     def refusals() -> list[str]:
@@ -309,6 +308,7 @@ def test_the_second_seat_of_a_day_stays_says_why_and_judges_if_it_can() -> None:
         bench.ask(asked)
         bench.sits()
         later(world, TURN_S // 4 * 1_000)
+    leaving.take(ev.HoldEnded(ev.Hold.PAUSE))
     settled(world, asked)
     assert refusals() == ["AbstainSeat: AbstainedToday()"]
     assert bench.left() == [leaving.name]

@@ -30,6 +30,7 @@ ELSEWHERE = frozenset(
     {
         ev.BlobFetched,
         ev.ContainerExited,
+        ev.ContainersHeld,
         ev.DeadlinePassed,
         ev.DeviceReported,
         ev.EffectFailed,
@@ -37,6 +38,8 @@ ELSEWHERE = frozenset(
         ev.FrameSealed,
         ev.HeartbeatPublished,
         ev.HeartbeatReceived,
+        ev.HoldBegun,
+        ev.HoldEnded,
         ev.HpkeKeyRotated,
         ev.InputOpened,
         ev.JobAsked,

@@ -50,6 +50,8 @@ from tests.simulation.weather import FAIR, Weather
 Answer = Callable[[ev.Event], None]
 TOKENS_AFTER_MS, RUN_MS, CHECK_MS, CONFIRM_MS = 2_000, 4_000, 5_000, 500
 NO_ANSWER_MS = 1_000
+STANDING_MS = 500
+"""How long after a node goes on its containers may say something, at most."""
 
 
 @dataclass
@@ -87,6 +89,7 @@ class World:
         self.started_ms = self.now_ms
         self.chain = Chain(self.now_ms // 1_000)
         self._containers: dict[tuple[str, bytes], Container] = {}
+        self._standing: set[str] = set()
         self._signed: dict[tuple[object, ...], bytes] = {}
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -263,13 +266,17 @@ class World:
             case fx.StopContainer(job_id):
                 # The answer to its run, which comes beside it, is the same.
                 answer(ev.ContainerExited(job_id, failed(Outcome.CANCELLED, ""), b""))
+            case fx.HoldContainers(is_held):
+                (self._standing.add if is_held else self._standing.discard)(node.name)
+                answer(ev.ContainersHeld(is_held))
             case fx.ReplaySample(batch, leaf_index, spec):
                 self.specs.append((node.name, spec))
                 seat, work = Work.DISHONEST if node.is_lazy else node.work, self._work_of(spec)
                 margin_ppm = CHEAPER_PPM if work is Work.ADAPTIVE else 0
                 text = check_bytes(3, seat, margin_ppm)
                 check = reading_bytes(spec.kind, 3, work, seat) if spec.kind else text
-                self.soon(lambda: answer(ev.SampleReplayed(batch, leaf_index, check, "")), CHECK_MS)
+                replayed = ev.SampleReplayed(batch, leaf_index, check, "")
+                self.soon(lambda: self._once_free(node, lambda: answer(replayed)), CHECK_MS)
             case fx.FetchModel(manifest):
                 # No node passes models on here.
                 self.soon(
@@ -346,10 +353,22 @@ class World:
             node.disk[spec.job_id] = result
             run = RunResult(Outcome.OK, "", cid_of(result), cid_of(fingerprint), 3, "eos", RUN_MS)
             self._containers[key] = Container(self.now_ms + RUN_MS, run, fingerprint, answer)
-            self._later(node, lambda: node.take(ev.TokensProduced(spec.job_id, (5, 6, 7))), TOKENS_AFTER_MS)
+            tokens = ev.TokensProduced(spec.job_id, (5, 6, 7))
+            self._later(node, lambda: self._once_free(node, lambda: node.take(tokens)), TOKENS_AFTER_MS)
         container = self._containers[key]
         container.answer = answer
-        self.at(max(self.now_ms, container.ends_ms), lambda: answer(container.exited(spec.job_id)))
+
+        def end() -> None:
+            answer(container.exited(spec.job_id))
+
+        self.at(max(self.now_ms, container.ends_ms), lambda: self._once_free(node, end))
+
+    def _once_free(self, node: Node, call: Callable[[], None]) -> None:
+        """Do what a container does once it stands still no more."""
+        if node.name in self._standing:
+            self.soon(lambda: self._once_free(node, call), STANDING_MS)
+        else:
+            call()
 
     def _shorten(self, node: Node, job_id: bytes) -> None:
         """End a run with the tokens that it has, if it has not ended."""

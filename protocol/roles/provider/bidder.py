@@ -101,7 +101,7 @@ class Bidder:
     def _would(self, request: Request, record: NodeRecord, price: Wei, load: int, *, wide: bool) -> bool:
         return (
             record.active
-            and not self.member.settings.draining
+            and self.member.holds.is_offering
             and not self.member.paused
             and load < self.member.settings.places
             and price <= request.max_price

@@ -216,8 +216,8 @@ class OrderDesk:
             return RefuseCode.DETAILS
         if order.offer.offer.valid_until * 1000 < now_ms or details.deadline * 1000 <= now_ms:
             return RefuseCode.EXPIRED
-        if settings.draining:
-            return RefuseCode.DRAINING
+        if (held := self.member.holds.objection(now_ms)) is not None:
+            return held
         if self.member.is_intake_stopped(now_ms):
             return RefuseCode.PAUSED
         if self.load >= settings.places or self._has_its_share(assignment.client):

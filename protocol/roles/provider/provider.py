@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import JobState
+from protocol.roles.holds import HELD_RUN_WAITS_MS, HOLD_RULES
 from protocol.roles.member import Member
 from protocol.roles.provider.bidder import Bidder
 from protocol.roles.provider.delivery import Delivery
@@ -24,7 +25,7 @@ from protocol.stages.execution import Outcome
 from protocol.stages.lane_notice import SignedLaneOpen
 from protocol.stages.offer import Offer
 from protocol.stages.stop_order import SignedStopOrder
-from protocol.timers import LandingTimer, LaneTimer, ReceiptTimer
+from protocol.timers import HeldTimer, LandingTimer, LaneTimer, ReceiptTimer
 from protocol.wire.envelope import require_signer
 from protocol.wire.ids import Cid, JobId, TimestampMs
 
@@ -152,6 +153,13 @@ class Provider:
                 return self._runs.stop_ordered(peer_id, stop, now_ms)
             case ev.MessageReceived(peer_id, ResultQuery(wanted)):
                 return self._delivery.tell_again(peer_id, JobId(wanted))
+            case ev.HoldBegun(hold, from_ms) if HOLD_RULES[hold].stops_runs:
+                return (fx.AwaitDeadline(HeldTimer(from_ms), now_ms + HELD_RUN_WAITS_MS),)
+            case ev.DeadlinePassed(HeldTimer(from_ms)):
+                is_held = any(HOLD_RULES[hold].stops_runs and at == from_ms for hold, at in self.member.holds)
+                return self._runs.give_up_held(now_ms) if is_held else ()
+            case ev.HoldEnded():
+                return self._runs.start_waiting(now_ms)
             case ev.DeadlinePassed(ReceiptTimer(job)):
                 return self._settling.no_receipt(JobId(job), now_ms)
             case ev.Tick():

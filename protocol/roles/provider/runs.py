@@ -30,6 +30,7 @@ from protocol.wire.ids import Address, Cid, JobId, PeerId, TimestampMs
 
 CLIENTS_KEPT = 4_096
 TOO_LATE = "its batch could not have been mined in time"
+HELD = "the owner has paused this node"
 
 
 @dataclass(slots=True)
@@ -48,6 +49,8 @@ class Runs:
         if job is None or job.accepted or job.stage is not Stage.ASSIGNED:
             return ()
         job.accepted = True
+        if self.member.holds.stops_runs:
+            return self.settling.decline(job, RefuseCode.PAUSED, LeafStatus.FAILED, HELD, now_ms)
         if self.is_late(job, now_ms):
             return self.settling.decline(job, RefuseCode.EXPIRED, LeafStatus.FAILED, "too late for a promise", now_ms)
         return (SignMessage(Accept(job.job_id, now_ms)),)
@@ -108,6 +111,8 @@ class Runs:
         Which of them share a container is for the machine to say: it is the same to them.
         """
         effects = self._give_up_late(now_ms)
+        if self.member.holds.stops_runs:
+            return tuple(effects)
         settings = self.member.settings
         running = [job.spec for job in self.jobs.values() if job.running]
         waiting = [
@@ -145,6 +150,17 @@ class Runs:
                 refusal = Refuse(job.job_id, RefuseCode.FAILED, 0)
                 effects += self.settling.give_up(job, refusal, Outcome.PROVIDER, TOO_LATE, now_ms)
         return effects
+
+    def give_up_held(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Give up promised jobs whose containers stand still, or may not start: other nodes do them."""
+        effects: list[Effect] = []
+        for job in self.jobs.values():
+            if job.stage is Stage.RUNNING and job.run is None:
+                # Its container keeps its slot until it is gone.
+                effects += (StopContainer(job.job_id),) if job.running else ()
+                refusal = Refuse(job.job_id, RefuseCode.FAILED, 0)
+                effects += self.settling.give_up(job, refusal, Outcome.PROVIDER, HELD, now_ms)
+        return tuple(effects)
 
     def _limited(self, spec: RunSpec, job: ProvidedJob, now_ms: TimestampMs) -> RunSpec:
         """A run that ends in time for its batch, and in the memory that its model needs whatever its client allows.

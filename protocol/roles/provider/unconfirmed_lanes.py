@@ -69,7 +69,8 @@ class UnconfirmedLanes:
         order, member = notice.order, self.member
         if order.node != member.identity.node_id:
             raise OutOfTurn("a lane to another node")
-        if member.record is None or member.settings.draining or not self._may_hold(order, now_ms):
+        held = member.holds.objection(now_ms) is not None
+        if member.record is None or held or not self._may_hold(order, now_ms):
             return None
         require_signer(order, notice.signature, member.identity.domain, order.signer)
         return received

@@ -61,8 +61,8 @@ class StallHandler:
 
     def why_unable(self, sitting: Sitting) -> str:
         """The reason why this node cannot judge a case now; empty if it knows none."""
-        if self.member.settings.draining:
-            return "this node is going away"
+        if self.member.holds.stops_runs:
+            return "the owner has paused this node"
         if self.member.measured and sitting.class_id not in self.member.device.class_ids:
             return "this machine runs nothing of that class now"
         for leaf in sitting.own.leaves.values():
@@ -81,10 +81,10 @@ class StallHandler:
         own = sitting.own
         if sitting.is_bound or own.committing or own.leaving or sitting.case.phase is CasePhase.STOPPED:
             return False
-        now_s, turn_s = self.member.timestamp, self.member.rules.seat_window_s
-        early_s = own.since if self.member.settings.draining else own.since + turn_s // LEAVE_AFTER_PART
+        since_s, turn_s = self.member.timestamp - own.since, self.member.rules.seat_window_s
         # The next block must still be early enough.
-        return early_s <= now_s < own.since + turn_s // LEAVE_UNTIL_PART and self.why_unable(sitting) != ""
+        is_time = turn_s // LEAVE_AFTER_PART <= since_s < turn_s // LEAVE_UNTIL_PART
+        return is_time and self.why_unable(sitting) != ""
 
     def _should_demand(self, sitting: Sitting) -> bool:
         own, case = sitting.own, sitting.case

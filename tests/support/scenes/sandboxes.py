@@ -20,7 +20,7 @@ from executor.scheduler.slots import HostSlots
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspaces
 from protocol.effects import ReplaySample
 from protocol.errors import ExecutorError
-from protocol.events import ContainerExited, DeviceReported, SampleReplayed
+from protocol.events import ContainerExited, ContainersHeld, DeviceReported, SampleReplayed
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.execution import RunSpec
 from protocol.wire.ids import Cid
@@ -81,6 +81,9 @@ class Served:
 
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         return await self._served(lambda: self._runner.replay(effect))
+
+    async def hold(self, *, is_held: bool) -> ContainersHeld:
+        return await self._runner.hold(is_held=is_held)
 
     def serving(self) -> ServingReport:
         return self._runner.serving()

@@ -6,8 +6,8 @@ import trio
 
 from executor.adapter import STOPPED_KEPT, ContainerAdapter
 from executor.scheduler.serving import ServingReport
-from protocol.effects import ContainerEffect, RunContainer, ShortenRun, StopContainer
-from protocol.events import ContainerExited, DeviceReported, Event, RunShortened, SampleReplayed
+from protocol.effects import ContainerEffect, HoldContainers, RunContainer, ShortenRun, StopContainer
+from protocol.events import ContainerExited, ContainersHeld, DeviceReported, Event, RunShortened, SampleReplayed
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import Outcome, RunSpec
 
@@ -21,6 +21,7 @@ class Endless:
         self.running: set[bytes] = set()
         self.started = trio.Event()
         self.shortened: list[ShortenRun] = []
+        self.held: list[bool] = []
 
     async def run_job(self, spec: RunSpec, on_tokens: Callable[[tuple[int, ...]], Awaitable[None]]) -> ContainerExited:
         self.running.add(spec.job_id)
@@ -36,6 +37,10 @@ class Endless:
 
     async def report(self) -> DeviceReported:
         raise AssertionError
+
+    async def hold(self, *, is_held: bool) -> ContainersHeld:
+        self.held.append(is_held)
+        return ContainersHeld(is_held)
 
     async def let_go(self, manifest: bytes) -> None:
         raise AssertionError
@@ -137,3 +142,11 @@ async def test_run_is_told_to_end_and_goes_on_until_it_has() -> None:
             assert await containers.perform(wish) == RunShortened(JOB)
             assert (runner.shortened, runner.running) == ([wish], {JOB})
             nursery.cancel_scope.cancel()
+
+
+async def test_containers_stand_still_and_go_on_by_the_runner() -> None:
+    runner = Endless()
+    containers = ContainerAdapter(runner, _nothing)
+    for is_held in (True, False):
+        assert await containers.perform(HoldContainers(is_held)) == ContainersHeld(is_held)
+    assert runner.held == [True, False]

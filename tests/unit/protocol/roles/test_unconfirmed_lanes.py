@@ -11,6 +11,8 @@ from protocol.events import (
     BlockSeen,
     DeadlinePassed,
     EffectFailed,
+    Hold,
+    HoldBegun,
     InputOpened,
     IntakeStopped,
     LaneConfirmed,
@@ -134,13 +136,15 @@ def test_a_forged_order_or_one_for_another_node_costs_its_sender():
         deal.judge(deal.lane_open(node=deal.client.address))
 
 
-def test_a_node_that_goes_away_or_is_paused_holds_nothing():
+@pytest.mark.parametrize("hold", Hold)
+def test_a_node_with_a_hold_or_in_a_pause_of_intake_holds_no_order(hold):
     deal = Notice()
     notice = deal.lane_open()
     deal.machine.handle(IntakeStopped(NOW // 1_000 + 600), NOW)
     assert deal.judge(notice) is None
     deal.machine.handle(IntakeStopped(0), NOW)
-    deal.machine.member.settings = dataclasses.replace(deal.machine.member.settings, draining=True)
+    assert deal.judge(notice)
+    deal.machine.handle(HoldBegun(hold, NOW), NOW)
     assert deal.judge(notice) is None
 
 

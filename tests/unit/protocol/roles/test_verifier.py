@@ -9,6 +9,7 @@ from protocol import effects as fx
 from protocol import events as ev
 from protocol.errors import RemoteProtocolError
 from protocol.params import MAX_ANSWER_BYTES
+from protocol.roles.holds import HOLD_RULES
 from protocol.roles.member import NO_DEVICE
 from protocol.roles.verifier.waiting import ASK_AGAIN_MS, TRY_AGAIN_MS
 from protocol.stages.verification import NOT_FOR_US, FingerprintOpening, SampleQuery, seat_commitment
@@ -337,7 +338,11 @@ def fail_to_check(seat: Sitting) -> None:
     seat.fail(fx.ReplaySample, transient=False)
 
 
-each_ailment = pytest.mark.parametrize("ail", [lose_model, lose_noise, lose_engine, fail_to_check])
+def pause(seat: Sitting) -> None:
+    seat.take(ev.HoldBegun(ev.Hold.PAUSE, seat.now_ms))
+
+
+each_ailment = pytest.mark.parametrize("ail", [lose_model, lose_noise, lose_engine, fail_to_check, pause])
 
 
 @each_ailment
@@ -358,8 +363,11 @@ def test_later_it_stays(ail: Any) -> None:
     assert of(seat.at(QUARTER_S), fx.AbstainSeat) == []
 
 
-def test_who_goes_away_steps_down_at_once() -> None:
-    assert len(of(Sitting(draining=True).at(1), fx.AbstainSeat)) == 1
+@pytest.mark.parametrize("hold", [hold for hold in ev.Hold if not HOLD_RULES[hold].stops_runs])
+def test_a_node_that_takes_no_new_work_keeps_its_seat(hold: ev.Hold) -> None:
+    seat = Sitting()
+    seat.take(ev.HoldBegun(hold, seat.now_ms))
+    assert of(seat.until(TURN_S, step=1), fx.AbstainSeat) == []
 
 
 def test_who_is_well_or_has_not_looked_at_its_machine_yet_does_not() -> None:
