@@ -123,6 +123,24 @@ def test_container_that_still_runs_is_taken_over(house: House) -> None:
     assert house.created(began) == 1
 
 
+def test_container_that_stands_still_is_taken_over_and_goes_on(house: House) -> None:
+    began, engine = time.time(), house.context.engine
+    die_at_first_token(house, "attempt", "talker", 40, 30_000)
+    engine.hold(is_held=True)
+    assert [found["State"] for found in house.containers()] == ["paused"]
+    said: list[int] = []
+
+    def hear(event: RunnerEvent) -> None:
+        if not said:
+            # What it said before is heard; the rest comes once it goes on.
+            engine.hold(is_held=False)
+        said.extend(event.ids if isinstance(event, Tokens) else ())
+
+    finish = house.attempt("talker", 40, 30_000).run(house.home / "run", house.home / "kept", hear)
+    assert (finish.outcome, said) == (Outcome.OK, list(range(40)))
+    assert house.created(began) == 1
+
+
 def test_answer_of_a_container_that_ended_meanwhile_is_taken(house: House) -> None:
     began = time.time()
     die_at_first_token(house, "attempt", "talker", 10, 30_000)
