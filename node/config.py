@@ -5,7 +5,6 @@ commas), `p2p.listen` among the flags. A key that does not exist is an error whe
 """
 
 import difflib
-import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -13,9 +12,10 @@ from dataclasses import dataclass
 from decimal import Decimal, DecimalException
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
-from urllib.parse import urlsplit
 
 from node.config_file import read_toml
+from node.endpoints import host_of, require_url
+from node.hours import read_hours
 from protocol.errors import ConfigError
 from protocol.params import DEFAULT_LANE_WEI, DEFAULT_PRICE_WEI, MAX_MEMORY_CEILING, VCN
 from protocol.roles.role import Role
@@ -88,18 +88,10 @@ def _urls(raw: object, base: Path) -> tuple[str, ...]:
     return urls
 
 
-def require_url(text: str) -> None:
-    """Raises: ValueError unless it is the URL of an endpoint."""
-    parts = urlsplit(text)
-    # Reading the port refuses one that is none.
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or " " in text:
-        raise ValueError(f"{text!r} is no URL that begins with http:// or https://")
-
-
 def _loopback(raw: object, base: Path) -> str:
     """host:port on this machine, or nothing."""
     text = _text(raw, base)
-    host = _host_of(text)
+    host = host_of(text)
     if text and (host is None or not host.is_loopback):
         raise ValueError('expected an address of this machine with a port, for example "127.0.0.1:9464"')
     return text
@@ -108,19 +100,9 @@ def _loopback(raw: object, base: Path) -> str:
 def _tcp_address(raw: object, base: Path) -> str:
     """host:port with an IP address for host, or nothing."""
     text = _text(raw, base)
-    if text and _host_of(text) is None:
+    if text and host_of(text) is None:
         raise ValueError('expected an IP address with a port, for example "127.0.0.1:8402"')
     return text
-
-
-def _host_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address of host:port; None if the text is anything else."""
-    try:
-        parts = urlsplit(f"//{text}")
-        host, port = ipaddress.ip_address(parts.hostname or ""), parts.port
-    except ValueError:
-        return None
-    return host if port is not None and text == parts.netloc and parts.username is None else None
 
 
 def _hosts(raw: object, base: Path) -> tuple[str, ...]:
@@ -317,6 +299,9 @@ class ExecutorConfig:
     store_bytes: Annotated[int, Field(_DISK, "quota of all models; the least recently used are evicted; 0: none")] = 0
     memory: Annotated[int, Field(_MEMORY, "most memory for one container")] = 4 * 2**30
     cpus: Annotated[float, Field(_cpus, "cores for one container; all but one unless set")] = ALL_BUT_ONE
+    hours: Annotated[
+        str, Field(read_hours, 'when jobs are taken, as "22:00-07:00, sat-sun", local time; empty: always')
+    ] = ""
     slots: Annotated[int, Field(_number(1, 64), "containers at the same time")] = 1
     at_once: Annotated[int, Field(_number(1, 32), "answers side by side in one of them")] = 8
     host_slots: Annotated[

@@ -30,6 +30,14 @@ class ModelStep(StrEnum):
     REMOVE = "remove"
 
 
+class HoldStep(StrEnum):
+    """A word of the owner on new work."""
+
+    DRAIN = "drain"
+    PAUSE = "pause"
+    RESUME = "resume"
+
+
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
     """One message of a chat: role is system, user or assistant."""
@@ -97,6 +105,22 @@ class ModelCare(Protocol):
         """
 
 
+class HoldCare(Protocol):
+    """What holds new work back, as the daemon's API sees it."""
+
+    async def view(self) -> views.HoldsView:
+        """The holds, and what still runs."""
+
+    async def take_step(self, step: HoldStep) -> views.HoldsView:
+        """Take the owner's word, which a restart keeps; safe to do twice. Returns: the holds after it.
+
+        Raises: Fault preflight where this node runs no jobs of others.
+        """
+
+    def follow(self) -> AbstractAsyncContextManager[AsyncIterator[views.HoldsView]]:
+        """The holds now and after every change, until nothing runs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
     """The size of a job before it is asked for.
@@ -115,6 +139,10 @@ class Backend(Protocol):
     @property
     def shelf(self) -> ModelCare:
         """The models of the content store."""
+
+    @property
+    def holds(self) -> HoldCare:
+        """What holds new work back."""
 
     async def snapshot(self) -> views.Snapshot:
         """The snapshot of `vcoin status`. Answers at once from what the node already knows, also while it starts."""

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 
 from node.api.views import CountView, ServingView, Snapshot
+from protocol.events import Hold
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_CARDS = 16
@@ -55,6 +56,9 @@ class _Numbers:
         alerts = ((rule, int(rule in watched.alerts)) for rule in ALERTS)
         meaning = "Whether a rule that acts by itself does so now."
         yield _labelled(GaugeMetricFamily, "vcoin_alert", meaning, "rule", alerts)
+        held = {each.hold for each in view.holds.holds}
+        meaning = "Whether new work is held back for a reason: 1, or 0."
+        yield _labelled(GaugeMetricFamily, "vcoin_hold", meaning, "hold", ((hold, int(hold in held)) for hold in Hold))
         yield from _network(view)
 
 

@@ -13,6 +13,8 @@
     POST /v1/models/pull        {model} > PullView a line, until the model is here or the reader leaves
     POST /v1/embeddings         as OpenAI's, and `checked`: waits for a job and answers with its vectors
     GET  /v1/cases/{id}/leaves  LeavesView          POST /v1/jobs/{id}/proof    {with_content} > a proof's file
+    GET  /v1/holds              HoldsView           POST /v1/holds/{step}       {} > HoldsView; drain, pause or resume
+    GET  /v1/holds/events       HoldsView a line, until nothing runs
 
 An error is {code, message, hint}, with the status that its code has in node.api.faults.
 """
@@ -38,7 +40,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from node.api import asks, embeddings
 from node.api.backend import Backend as Backend
-from node.api.backend import LaneStep, ModelStep
+from node.api.backend import HoldStep, LaneStep, ModelStep
 from node.api.faults import Fault, fault_of
 from node.api.fields import MAX_BODY_BYTES, read_object
 from node.api.metrics import CONTENT_TYPE, exposition
@@ -108,6 +110,14 @@ def _routes(backend: Backend) -> Starlette:
         asks.require_empty(body)
         return await backend.shelf.take_step(step, name)
 
+    async def step_hold(step: HoldStep, body: dict[str, Any]) -> Any:
+        asks.require_empty(body)
+        return await backend.holds.take_step(step)
+
+    async def follow_holds(request: Request) -> Response:
+        _require_no_query(request)
+        return FollowResponse(backend.holds.follow())
+
     async def stop_job(body: dict[str, Any], prefix: str) -> Any:
         asks.require_empty(body)
         return await backend.stop_job(prefix)
@@ -145,6 +155,9 @@ def _routes(backend: Backend) -> Starlette:
             Route("/v1/models/pull", pull, methods=["POST"]),
             _view("/v1/models/{name}", backend.shelf.model),
             *(_order(f"/v1/models/{{name}}/{step}", partial(step_model, step)) for step in ModelStep),
+            _view("/v1/holds", backend.holds.view),
+            Route("/v1/holds/events", follow_holds),
+            *(_order(f"/v1/holds/{step}", partial(step_hold, step)) for step in HoldStep),
             _view("/v1/account", backend.account),
             _order("/v1/account/deposit", lambda body: backend.deposit(**asks.plan_ask(body))),
             _order("/v1/account/withdraw", lambda body: backend.withdraw(**asks.plan_ask(body))),

@@ -15,6 +15,7 @@ from node.daemon.answers import Answers
 from node.daemon.asked_rules import AskedRules
 from node.daemon.asking import admitted, measured
 from node.daemon.following import FollowedJobs
+from node.daemon.holding import HoldDesk
 from node.daemon.leaves import Leaves
 from node.daemon.parts import Parts
 from node.daemon.proof import JobProofBuilder
@@ -40,7 +41,8 @@ class NodeBackend:
         self._views = Views(parts.machine, parts.known)
         self._answers = Answers(parts.store, parts.config.node.data_dir / "results")
         self.shelf = ModelShelf(parts, self._views)
-        self.status = NodeStatus(parts, self._views)
+        self.holds = HoldDesk(parts)
+        self.status = NodeStatus(parts, self._views, self.holds)
         self.followed = FollowedJobs(
             parts.machine, parts.known, self._views, self._answers, AskedRules(parts.machine, parts.sealing)
         )

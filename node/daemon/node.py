@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 import trio
@@ -13,6 +14,7 @@ from node.api.scrape import serve_metrics
 from node.api.server import serve
 from node.daemon.backend import NodeBackend
 from node.daemon.gateway_care import GatewayCare
+from node.daemon.owner_log import OwnerLog
 from node.daemon.parts import Parts
 from node.daemon.retention import Retention
 from node.wallet.home import Home
@@ -75,6 +77,7 @@ class Node:
             if parts.runner is not None:
                 nursery.start_soon(_every, MEASURE_S, self._report_device)
             nursery.start_soon(_every, MEASURE_S, self._report_new_models)
+            nursery.start_soon(_every, MEASURE_S, self._report_hours)
             nursery.start_soon(_every, ROTATION_LOOK_S, self._report_key)
             nursery.start_soon(self._sweep)
             await nursery.start(self.backend.status.watch_money)
@@ -108,11 +111,15 @@ class Node:
     # --- this machine -----------------------------------------------------------------------------------------------
     async def _tell_machine(self) -> None:
         """The models that are already here when the node comes up."""
+        await self._report_hours()
         await self._report_key()
         await self._report_models()
         await self.parts.remover.show_needs()
         if self.parts.runner is not None:
             await self._report_device()
+
+    async def _report_hours(self) -> None:
+        await self.backend.holds.look_at_hours(datetime.fromtimestamp)
 
     async def _report_models(self) -> None:
         """What has changed in the store: another node of the machine may have added or removed models."""
@@ -176,9 +183,11 @@ class Node:
             await parts.driver.report(HpkeKeyRotated(key))
 
     async def _count(self, events: trio.MemoryReceiveChannel[Event]) -> None:
+        told = OwnerLog(self.parts.machine, self.parts.metrics)
         async for event in events:
             self.parts.metrics.observe(event)
             self.backend.status.observe(event)
+            told.observe(event)
 
 
 async def _every(seconds: float, report: Callable[[], Awaitable[None]]) -> None:

@@ -13,6 +13,7 @@ from chain.rpc.clock import HINT
 from chain.tx.gas import GasMoney, gas_money
 from executor.scheduler.serving import ModelServed, ServingReport
 from node.api import views as api
+from node.daemon.holding import HoldDesk
 from node.daemon.parts import AGENT, Parts
 from node.daemon.telemetry import memory_used
 from node.daemon.views import Views
@@ -30,8 +31,9 @@ SHOW_ASIDE_MS = 7 * 86_400_000
 class NodeStatus:
     """Answers at once; what only the chain knows is read beside it every few seconds."""
 
-    def __init__(self, parts: Parts, views: Views) -> None:
+    def __init__(self, parts: Parts, views: Views, holds: HoldDesk) -> None:
         self._parts = parts
+        self._holds = holds
         self._machine = parts.machine
         self._views = views
         self._started_ms = parts.clock()
@@ -53,12 +55,13 @@ class NodeStatus:
         """Everything at a glance, from what is known without asking anybody."""
         now = TimestampMs(self._parts.clock())
         views, machine, member = self._views, self._machine, self._machine.member
-        state = "starting" if not ready else "paused" if member.paused else "ready"
+        is_paused = member.paused or member.holds.stops_runs
+        state = "paused" if is_paused else "ready" if member.holds.is_offering else "draining"
         return api.Snapshot(
             agent=AGENT,
             pid=os.getpid(),
             data_dir=str(self._parts.config.node.data_dir),
-            state=state,
+            state=state if ready else "starting",
             started_ms=self._started_ms,
             now_ms=now,
             me=self._me(),
@@ -72,6 +75,7 @@ class NodeStatus:
             nodes=views.nodes(now),
             models=tuple(manifest.name for manifest in machine.member.models.values()),
             troubles=tuple(self._troubles()),
+            holds=self._holds.look(),
         )
 
     def _me(self) -> api.SelfView:

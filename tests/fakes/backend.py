@@ -10,12 +10,14 @@ from typing import Any
 
 from node.api import views as views
 from node.api.admission import Market, admit, find_model
-from node.api.backend import JobAsk, LaneStep, Measure, ModelStep
+from node.api.backend import HoldStep, JobAsk, LaneStep, Measure, ModelStep
 from node.api.faults import Fault, not_found
 from node.api.feed import Feed
 from node.api.prefix import complete
+from node.daemon.holding import STEPS
 from protocol.errors import Reverted
 from protocol.judging.reading import units_of
+from protocol.roles.holds import HOLD_RULES
 
 VCN = 10**18
 OWNER = "0x" + "11" * 20
@@ -24,6 +26,7 @@ PROVIDER = "0x" + "33" * 20
 VERIFIER = "0x" + "44" * 20
 STOPPED_WEI = VCN // 1_000
 CLOSES_AT = 1_767_323_045
+HELD_SINCE_MS = 1_767_323_045_000
 
 SMOL = views.ModelView("ab" * 32, "SmolLM2-135M-Instruct", 269_000_000, 1_200_000_000, 8_192, "bf16", (1, 2), (1, 2))
 ME = views.SelfView(
@@ -169,6 +172,34 @@ class FakeShelf:
 
 
 @dataclass
+class FakeHolds:
+    """Implements node.api.backend.HoldCare: work ends one job after the other, as fast as its reader looks."""
+
+    found: views.HoldsView = field(default_factory=lambda: views.HoldsView((), 0, 0, 0))
+
+    async def view(self) -> views.HoldsView:
+        return self.found
+
+    async def take_step(self, step: HoldStep) -> views.HoldsView:
+        begins, ends = STEPS[step]
+        held = {each.hold: each for each in self.found.holds if each.hold not in ends}
+        for hold in begins:
+            held.setdefault(hold, views.HoldView(hold, HOLD_RULES[hold].words, HELD_SINCE_MS))
+        self.found = replace(self.found, holds=tuple(held.values()))
+        return self.found
+
+    @asynccontextmanager
+    async def follow(self) -> AsyncIterator[AsyncIterator[views.HoldsView]]:
+        async def changes() -> AsyncIterator[views.HoldsView]:
+            yield self.found
+            while self.found.jobs_left:
+                self.found = replace(self.found, jobs_left=self.found.jobs_left - 1)
+                yield self.found
+
+        yield changes()
+
+
+@dataclass
 class FakeBackend:
     """Implements node.api.backend.Backend."""
 
@@ -193,6 +224,7 @@ class FakeBackend:
     changes: tuple[views.ChangeView, ...] = ()
     asked: list[JobAsk] = field(default_factory=list)
     feed: Feed = field(default_factory=Feed)
+    holds: FakeHolds = field(default_factory=FakeHolds)
 
     async def snapshot(self) -> views.Snapshot:
         return views.Snapshot(
@@ -213,6 +245,7 @@ class FakeBackend:
             nodes=tuple(self.nodes),
             models=tuple(model.name for model in self.models_held),
             troubles=self.troubles,
+            holds=self.holds.found,
         )
 
     async def ask_job(self, ask: JobAsk) -> str:

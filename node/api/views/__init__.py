@@ -6,6 +6,7 @@ Ids are hex without 0x, addresses checksummed. 0 or "" stands for what is not kn
 
 from node.api.views.case import CaseView, LeafView, LeavesView, SeatView, TermView, TokenView
 from node.api.views.codec import plain, read, view_of
+from node.api.views.hold import HoldsView, HoldView
 from node.api.views.job import ANSWERED, JobUpdate, JobView, StepView
 from node.api.views.model import ModelFileView, ModelView, PullView
 from node.api.views.money import AccountView, BalanceView, CallView, LaneView, PlanView

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from node.api.views.hold import HoldsView
 from node.api.views.money import AccountView
 from node.api.views.trouble import Trouble
 
@@ -191,3 +192,4 @@ class Snapshot:
     nodes: tuple[PeerView, ...]
     models: tuple[str, ...]
     troubles: tuple[Trouble, ...]
+    holds: HoldsView

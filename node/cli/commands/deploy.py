@@ -151,7 +151,7 @@ async def _carry_out(order: _Order) -> PlanOutcome:
 
 
 def _urls(given: tuple[str, ...]) -> tuple[str, ...]:
-    from node.config import require_url
+    from node.endpoints import require_url
 
     for url in given:
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from node.api.faults import Exit, Fault
+from node.cli.commands.hold import drain, pause, resume
 from node.cli.commands.liveness import app as liveness
 from node.cli.commands.owner import classes, commission, payout, rotate, unjail
 from node.cli.commands.score import score
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 app = noun("node", "Set up a node, run it, and see how it does.")
 app.command(status)
 app.command(score)
+app.command(drain)
+app.command(pause)
+app.command(resume)
 app.command(why_slashed)
 app.command(rotate)
 app.command(classes)

@@ -7,7 +7,7 @@ from node.api.views import MachineView, ModelServedView, PeerView, ServingView, 
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import client
 from node.cli.ui.options import COMMON, Common, Flag
-from node.cli.ui.phrases import BLANK, coins, points, short, size, span
+from node.cli.ui.phrases import BLANK, coins, held, left, points, short, size, span
 
 
 def status(*, nodes: Flag = False, common: Common = COMMON) -> int:
@@ -37,6 +37,10 @@ def overview(view: Snapshot) -> list[str]:
 def _rows(view: Snapshot) -> Iterator[tuple[str, str]]:
     me, chain, machine, work = view.me, view.chain, view.machine, view.work
     yield "node", f"{view.state} for {span(view.now_ms - view.started_ms)}, {view.agent}, pid {view.pid}"
+    for hold in view.holds.holds:
+        yield "held", held(hold)
+    if view.holds.holds:
+        yield "", left(view.holds)
     yield "id", me.node_id
     yield "peer", me.peer_id
     yield "roles", ", ".join(me.roles)

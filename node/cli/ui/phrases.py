@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from node.api.faults import vcn
+from node.api.views import HoldsView, HoldView
 
 BLANK = "-"
 VERDICTS = {
@@ -75,3 +76,19 @@ def state(name: str) -> str:
 def moment(seconds: int) -> str:
     """A time of the chain as the clock on the wall here shows it."""
     return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M %Z}"
+
+
+def held(hold: HoldView) -> str:
+    """A reason for no new work: drained by the owner since 2026-01-02 22:00 CET."""
+    return f"{hold.words} since {moment(hold.from_ms // 1000)}"
+
+
+def left(holds: HoldsView) -> str:
+    """The work that is left: 2 jobs and 0 checks run, 1 batch is open."""
+    runs = f"{count(holds.jobs_left, 'job')} and {count(holds.checks_left, 'check')} left"
+    return f"{'nothing runs' if holds.is_idle else runs}, {count(holds.batches_open, 'batch', 'batches')} open"
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """A number of things: 1 job, 2 jobs."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -18,6 +18,7 @@ from chain.tx.wallet import Key
 from executor.adapter import Runner
 from executor.models import ModelStore
 from executor.scheduler.serving import RunWatch, ServingReport, ServingTally
+from executor.standing import StandingContainers
 from executor.workspace.folders import STOP_ORDER_BIN
 from node.api.backend import ChatMessage, JobAsk
 from node.api.views import JobView
@@ -27,7 +28,7 @@ from node.daemon.process import run
 from node.daemon.runner import Site
 from node.wallet.home import Home
 from protocol.effects import ReplaySample, ShortenRun
-from protocol.events import ContainerExited, DeviceReported, RunShortened, SampleReplayed
+from protocol.events import ContainerExited, ContainersHeld, DeviceReported, RunShortened, SampleReplayed
 from protocol.params import VCN
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, Outcome, RunResult, RunSpec
@@ -81,6 +82,7 @@ class Played:
         self.together = 1
         # If set, each piece of an answer waits until the client has read the one before.
         self.read_pieces: trio.Semaphore | None = None
+        self.standing = StandingContainers(_stand)
         self._begun: set[bytes] = set()
         self._all_begun = trio.Event()
         self._tally = ServingTally()
@@ -99,6 +101,9 @@ class Played:
     async def let_go(self, manifest: bytes) -> None:
         """Nothing stays loaded here."""
 
+    async def hold(self, *, is_held: bool) -> ContainersHeld:
+        return ContainersHeld(await self.standing.hold(is_held=is_held))
+
     async def report(self) -> DeviceReported:
         return DeviceReported(DeviceStatus((1,), (), 2**33, 1, (20,)))
 
@@ -112,6 +117,7 @@ class Played:
         if len(self._begun) >= self.together:
             self._all_begun.set()
         await self._all_begun.wait()
+        await self.standing.until_free()
         watch.begin()
         workspace = self._workspaces.of_job(spec.job_id)
         if spec.kind:
@@ -317,3 +323,7 @@ async def until(node: Node, job: str, condition: Condition, within_s: float) -> 
 
 
 ASK = JobAsk("tiny", (ChatMessage("user", "jump"),), 64, 0, 30_000, 0, with_bonus=True, uncalibrated=False)
+
+
+async def _stand(is_held: bool) -> None:
+    """No container has to be stopped."""

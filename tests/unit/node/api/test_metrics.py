@@ -8,9 +8,10 @@ from dataclasses import fields, replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from node.api import views as views
+from node.api.backend import HoldStep
 from node.api.metrics import ALERTS, MAX_CARDS, exposition
 from node.daemon.telemetry import Metrics
-from protocol.events import ContainerExited, DeviceReported, MessageSent
+from protocol.events import ContainerExited, DeviceReported, Hold, MessageSent
 from protocol.stages.execution import Outcome, failed
 from protocol.stages.heartbeat import DeviceStatus, GpuGroup
 from protocol.wire.ids import PeerId
@@ -21,7 +22,7 @@ CARD = views.GpuView("Tesla T4", 2, 70, 9 * 2**30, 16 * 2**30, 50)
 UNITS = ("seconds", "celsius", "bytes", "ratio", "points", "info", "block", "total")
 COUNTS = {"alert", "peers", "nodes_online", "chain_connected", "slots", "slots_busy", "jobs_running"}
 COUNTS |= {"batches_open", "cases_open", "node_ready", "streams", "waiting", "engines"}
-COUNTS |= {"tokens_per_second", "stream_tokens_per_second"}
+COUNTS |= {"hold", "tokens_per_second", "stream_tokens_per_second"}
 
 
 async def snapshot(*cards: views.GpuView, watched: views.WatchedView = WATCHED) -> views.Snapshot:
@@ -49,6 +50,13 @@ async def test_six_series_are_those_of_the_snapshot() -> None:
     assert found["vcoin_gpu_memory_used_bytes{gpu=0,model=Tesla T4}"] == CARD.total_bytes - CARD.free_bytes
     assert found["vcoin_peer_delay_seconds_mean"] == WATCHED.delay_ms / 1000
     assert found["vcoin_case_pass_ratio"] == WATCHED.pass_percent / 100
+
+
+async def test_each_hold_is_a_series() -> None:
+    backend = FakeBackend()
+    await backend.holds.take_step(HoldStep.DRAIN)
+    found = numbers(exposition(await backend.snapshot()))
+    assert {hold: found[f"vcoin_hold{{hold={hold}}}"] for hold in Hold} == {"drain": 1, "pause": 0, "hours": 0}
 
 
 async def test_counters_are_told_by_their_kind() -> None:
