@@ -7,7 +7,7 @@ mean delay is over DELAY_ALERT_MS. Each rule is told once as it begins, and once
 import logging
 
 from node.daemon.telemetry import Metrics
-from protocol.events import Event, HoldBegun, HoldEnded, NodeSeen
+from protocol.events import Event, Hold, HoldBegun, HoldEnded, NodeSeen
 from protocol.params import BPS
 from protocol.roles.holds import HOLD_RULES
 from protocol.roles.machine import Machine
@@ -35,12 +35,15 @@ class OwnerLog:
         self._alerts: frozenset[str] = frozenset()
         record = machine.member.record
         self._rate_bps = record.rate_bps if record else 0
+        # A restart keeps them, and its log should say why no job comes.
+        for hold, _ in machine.member.holds:
+            _tell_begun(hold)
 
     def observe(self, event: Event) -> None:
         """Tell what an event has changed."""
         match event:
             case HoldBegun(hold):
-                log.info("no new jobs: %s", HOLD_RULES[hold].words, extra={"hold": hold.value})
+                _tell_begun(hold)
             case HoldEnded(hold):
                 left = [HOLD_RULES[each].words for each, _ in self._machine.member.holds]
                 now = f"still {', '.join(left)}" if left else "jobs are taken again"
@@ -65,3 +68,7 @@ class OwnerLog:
         for name in self._alerts - alerts.keys():
             log.info("%s", TOLD[name], extra={"rule": name})
         self._alerts = frozenset(alerts)
+
+
+def _tell_begun(hold: Hold) -> None:
+    log.info("no new jobs: %s", HOLD_RULES[hold].words, extra={"hold": hold.value})

@@ -157,13 +157,15 @@ def test_a_short_pause_delays_a_job_and_moves_it_nowhere() -> None:
 def test_a_job_moves_when_a_pause_lasts_longer_than_it_can_wait(is_killed: bool) -> None:
     town = Town()
     town.until(lambda: town.job.stage is Stage.RUNNING)
-    began_ms = town.world.now_ms
+    began_ms, stopped = town.world.now_ms, asked_for(town.provider, fx.StopContainer)
     town.hold(PAUSE)
     if is_killed:
         later(town.world, 1_000)
         town.restart()
     town.until(lambda: town.job.attempt == 1)
     assert town.world.now_ms - began_ms <= HELD_RUN_WAITS_MS + 2_000
+    # It no longer takes the memory of the machine.
+    assert [effect.job_id for effect in stopped] == [view.job_id for view in town.provider.machine.provider.jobs]
     town.is_done_by("spare")
     assert town.job.reason == f"{town.provider.address} refused: failed"
     assert [view.stage for view in town.provider.machine.provider.jobs] == [Stage.UNPAID]
@@ -181,6 +183,27 @@ def test_a_job_whose_input_comes_in_a_pause_is_not_promised() -> None:
     town.hold(PAUSE)
     town.is_done_by("spare")
     assert [said.refuse.code for said in town.said(SignedRefuse)] == [RefuseCode.PAUSED]
+
+
+def test_a_job_that_was_promised_before_a_pause_starts_after_it() -> None:
+    town = Town()
+    node = town.provider.machine.provider
+    town.until(lambda: any(held.accepted for view in node.jobs if (held := node.job(view.job_id)) is not None))
+    town.hold(PAUSE)
+    later(town.world, 5_000)
+    assert (town.job.stage, town.world.specs) == (Stage.RUNNING, [])
+    town.end(PAUSE)
+    town.until(lambda: town.job.stage is Stage.DELIVERED, 10)
+    town.is_done_by("provider")
+
+
+def test_a_restart_has_containers_stand_still_again() -> None:
+    town = Town()
+    town.hold(PAUSE)
+    later(town.world, 2_000)
+    asked = asked_for(town.provider, fx.HoldContainers)
+    town.restart()
+    assert asked == [fx.HoldContainers(is_held=True)]
 
 
 def test_a_second_pause_gives_the_next_job_its_whole_time() -> None:

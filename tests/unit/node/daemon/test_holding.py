@@ -20,7 +20,7 @@ from node.daemon.holding import HoldDesk
 from node.driver import Driver
 from node.journal import open_journal
 from protocol.effects import HoldContainers, RunContainer
-from protocol.events import ContainersHeld, Event, Hold, Tick
+from protocol.events import ContainersHeld, Event, Hold, HoldBegun, HoldEnded, Tick
 from protocol.roles.machine import Machine
 from protocol.stages.execution import RunSpec
 from tests.simulation.world import World
@@ -157,12 +157,14 @@ async def test_who_follows_sees_what_is_left_until_nothing_runs(tmp_path: Path) 
 async def test_the_end_of_hours_is_told_ahead_and_the_next_begin_at_its_minute(tmp_path: Path) -> None:
     async with opened(tmp_path) as house:
         house.hours = "08:00-12:05, 13:00-14:00"
-        found = []
+        events, found = house.driver.subscribe(), []
         for minute in (0, 3, 4, 5, 59, 60, 61):
             house.now_ms = NOON_MS + minute * MINUTE_MS
             found.append(await house.look_at_hours())
         end_ms = NOON_MS + 5 * MINUTE_MS
         assert found == [None, None, end_ms, end_ms, end_ms, None, None]
+        told = [event for event in _waiting(events) if isinstance(event, HoldBegun | HoldEnded)]
+        assert told == [HoldBegun(Hold.HOURS, end_ms), HoldEnded(Hold.HOURS)]
 
 
 @pytest.mark.parametrize(("hours", "has_runner"), [("", True), ("08:00-09:00", False)])

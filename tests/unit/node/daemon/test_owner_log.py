@@ -94,3 +94,12 @@ def test_holds_are_told_with_what_is_left_of_them(owner: Owner) -> None:
         ("INFO", "no longer drained by the owner: still outside of the owner's hours"),
         ("INFO", "no longer outside of the owner's hours: jobs are taken again"),
     ]
+
+
+def test_a_hold_that_was_kept_over_a_restart_is_told_at_the_start(
+    owner: Owner, caplog: pytest.LogCaptureFixture
+) -> None:
+    owner.see(HoldBegun(Hold.DRAIN, 0))
+    caplog.clear()
+    OwnerLog(owner.node.machine, owner.metrics)
+    assert [each.getMessage() for each in caplog.records] == ["no new jobs: drained by the owner"]

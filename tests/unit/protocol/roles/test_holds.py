@@ -3,10 +3,12 @@
 import pytest
 
 from protocol.effects import HoldContainers
-from protocol.events import ContainersHeld, Hold, HoldBegun, HoldEnded
+from protocol.events import ContainersHeld, DeviceReported, Hold, HoldBegun, HoldEnded
 from protocol.roles.holds import HOLD_RULES, Holds
+from protocol.roles.member import NO_DEVICE
 from protocol.stages.assignment import RefuseCode
 from protocol.wire.ids import TimestampMs
+from tests.simulation.world import World
 
 NOW = TimestampMs(1_000)
 each_hold = pytest.mark.parametrize("hold", Hold)
@@ -87,3 +89,13 @@ def test_a_node_that_does_not_know_whether_its_containers_stand_asks_for_it() ->
     holds = held(Hold.PAUSE)
     holds.is_standing = None
     assert holds.look() == (HoldContainers(is_held=True),)
+
+
+def test_each_measure_of_the_machine_asks_again_for_what_the_executor_has_not_done() -> None:
+    machine, measure = World().add("provider", {"provider"}).machine, DeviceReported(NO_DEVICE)
+    assert machine.handle(HoldBegun(Hold.PAUSE, NOW), NOW) != ()
+    # Its answer failed, or was heard by an earlier process.
+    for _ in range(2):
+        assert machine.handle(measure, NOW) == (HoldContainers(is_held=True),)
+    machine.handle(ContainersHeld(is_held=True), NOW)
+    assert machine.handle(measure, NOW) == ()
