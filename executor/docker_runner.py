@@ -12,6 +12,7 @@ import trio
 
 from executor import devices
 from executor.calls import BlockingCalls
+from executor.cards.card_reader import CardReader
 from executor.conversion import add_wheel
 from executor.models import ModelStore
 from executor.runs.context import SERVE, RunnerContext
@@ -79,6 +80,7 @@ class DockerRunner:
             self._host, capacity.at_once, capacity.keep_s, self._use, capacity.starts_ahead
         )
         self._tally = ServingTally()
+        self._cards = CardReader()
         self._runs: dict[bytes, tuple[PendingRun, Generation | None]] = {}
         """The jobs at work, with the containers of those that have their own."""
         self.serve = self._scheduler.serve
@@ -167,15 +169,16 @@ class DockerRunner:
     async def report(self) -> DeviceReported:
         """Measure this machine, and remove containers of jobs that are not under way.
 
-        Raises: ExecutorError if it can run nothing now: a card is lost, the Engine away, or the image gone.
+        Raises: ExecutorError if it can run nothing now: the Engine is away, or the image gone.
         """
         slots, speed, context = self._capacity.slots, self._scheduler.ms_per_token, self._context
+        cards = await self._cards.read()
 
         def look() -> DeviceStatus:
             context.engine.sweep(self._wanted, time.time(), let_go=self._let_go)
             context.engine.require(context.image)
             self._use.save(self._workspaces.engine_use)
-            return devices.measure(slots, speed)
+            return devices.measure(slots, speed, cards)
 
         status = await self._calls.quick(look)
         self._scheduler.look()
