@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from executor.cards.card import Card, CardsReading
+from executor.cards.card import Card
+from executor.cards.card_desk import CardsReport
 from protocol.errors import ExecutorError
 from protocol.stages.execution import runs_dtype
 from protocol.stages.heartbeat import DeviceStatus, GpuGroup
@@ -56,14 +57,15 @@ def available_memory() -> int:
     return memory_of(MEMINFO.read_text(), "MemAvailable")
 
 
-def group(reading: CardsReading) -> tuple[GpuGroup, ...]:
+def group(report: CardsReport) -> tuple[GpuGroup, ...]:
     """Cards as a heartbeat names them: one group a model, with the worst value of each measurement.
 
     A card that cannot be used is none.
     """
     models: dict[str, list[Card]] = defaultdict(list)
-    for card in reading.sound:
-        models[card.facts.model[:64]].append(card)
+    for each in report.cards:
+        if each.card.fault is None:
+            models[each.card.facts.model[:64]].append(each.card)
     groups = [
         GpuGroup(
             model=model,
@@ -72,8 +74,8 @@ def group(reading: CardsReading) -> tuple[GpuGroup, ...]:
             free_bytes=min(card.free_bytes for card in same),
             total_bytes=min(card.facts.total_bytes for card in same),
             utilisation=sum(card.utilisation or 0 for card in same) // len(same),
-            cuda=reading.cuda[:16],
-            driver=reading.driver[:24],
+            cuda=report.cuda[:16],
+            driver=report.driver[:24],
         )
         for model, same in sorted(models.items())
     ]
@@ -83,7 +85,7 @@ def group(reading: CardsReading) -> tuple[GpuGroup, ...]:
 def measure(
     slots: int,
     ms_per_token: Callable[[int], int],
-    cards: CardsReading,
+    cards: CardsReport,
     read: Callable[[str], str] = lambda path: Path(path).read_text(),
 ) -> DeviceStatus:
     """The devices of this machine now. Raises: ExecutorError.
@@ -97,4 +99,5 @@ def measure(
         memory_bytes=memory_of(read(str(MEMINFO)), "MemTotal"),
         slots=slots,
         ms_per_token=tuple(ms_per_token(class_id) for class_id in classes),
+        held=cards.is_held,
     )

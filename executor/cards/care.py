@@ -36,6 +36,8 @@ class TroubleKind(StrEnum):
     RESERVE = "reserve"
     CAP_REFUSED = "cap_refused"
     """The owner's power cap could not be set."""
+    UNWATCHED = "unwatched"
+    """The Docker Engine does not say what runs on the cards."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,11 @@ class NvmlClient:
             else:
                 handles += [each for each in found if isinstance(each, _Handle)]
                 unusable += [each for each in found if isinstance(each, Card)]
-        self._handles, self._unusable = tuple(handles), tuple(unusable)
+        there = {uuid for each in handles for uuid in (each.facts.uuid, each.facts.parent_uuid)}
+        there |= {card.uuid for card in unusable}
+        # An instance of MIG that is gone was taken away by its owner; a card that is gone was not.
+        gone = [facts for facts in self._known if facts.uuid not in there and not facts.parent_uuid]
+        self._handles, self._unusable = tuple(handles), (*unusable, *with_fault(gone, CardFault.LOST))
 
     def _read_cards(self) -> tuple[Card, ...]:
         """All of them at once. A card that does not answer in time, or has not since an earlier reading, hangs."""

@@ -71,7 +71,7 @@ class Container:
             for found in self._probe.containers(all=True, filters={"label": wanted}):
                 same = found["Labels"].get(LABEL + "spec") == labels.get("spec")
                 # A container that was created and never started has no output.
-                if same and left is None and found["State"] in ("running", "exited"):
+                if same and left is None and found["State"] in ("running", "paused", "exited"):
                     left = str(found["Id"])
                 else:
                     self._remove(found["Id"])

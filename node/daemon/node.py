@@ -8,6 +8,7 @@ import trio
 
 from chain.calibration.files import packaged_for
 from chain.tx.pending import Recorded
+from executor.adapter import Runner
 from executor.models import ModelUnusable
 from node.api.scrape import serve_metrics
 from node.api.server import serve
@@ -74,6 +75,7 @@ class Node:
             nursery.start_soon(parts.chain.give_signs, parts.machine.identity.node_id)
             if parts.runner is not None:
                 nursery.start_soon(_every, MEASURE_S, self._report_device)
+                nursery.start_soon(self._watch_cards, parts.runner)
             nursery.start_soon(_every, MEASURE_S, self._report_new_models)
             nursery.start_soon(_every, ROTATION_LOOK_S, self._report_key)
             nursery.start_soon(self._sweep)
@@ -156,6 +158,12 @@ class Node:
             log.error("this machine cannot be measured: %s", error)
             reported = DeviceReported(NO_DEVICE)
         await self.parts.driver.report(reported)
+
+    async def _watch_cards(self, runner: Runner) -> None:
+        """A card that is hot, lost or in use is told to the network at once, and so is its recovery."""
+        while True:
+            await runner.card_news()
+            await self._report_device()
 
     async def _sweep(self) -> None:
         parts = self.parts

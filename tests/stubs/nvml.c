@@ -42,7 +42,7 @@ static State *state;
 int stub_open(const char *path) {
     int file = open(path, O_RDWR);
     if (file < 0) return -1;
-    if (state) munmap(state, sizeof *state);
+    /* The machine before stays mapped: a call that hangs may still look at it. */
     state = mmap(NULL, sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     close(file);
     return state == MAP_FAILED ? -1 : 0;

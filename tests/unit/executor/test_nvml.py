@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
 from executor.cards.card import NO_CARDS, CardFault, Throttle
 from executor.cards.card_reader import CardReader
@@ -33,7 +34,7 @@ import trio
 from executor.cards.card_reader import CardReader
 print(trio.run(CardReader().read))
 """
-HANG_MS = 60_000
+HANG_MS, BACK_S = 60_000, 10
 
 
 @pytest.fixture
@@ -196,6 +197,11 @@ async def test_a_library_that_hangs_costs_a_deadline_and_one_thread(stub: NvmlSt
         assert "has not come back" in reading.words
     assert time.monotonic() - started < 5
     assert threading.active_count() <= before + 1
+    stub.state.hang_ms = 0
+    with trio.fail_after(BACK_S):
+        while (await reader.read()).fault is not None:
+            await trio.lowlevel.checkpoint()
+    assert [card.fault for card in reader.newest.cards] == [None] * 2
 
 
 async def test_a_card_that_hangs_blinds_no_other_and_comes_back(stub: NvmlStub) -> None:
