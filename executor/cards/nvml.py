@@ -87,7 +87,8 @@ class NvmlClient:
             self.close()
             return CardsReading(with_fault(self._known, error.fault), *self._versions, error.fault, str(error))
         self._known = tuple(handle.facts for handle in self._handles) + tuple(card.facts for card in self._unusable)
-        self._cards = (*self._unusable, *self._read_cards())
+        cards = (*self._unusable, *self._read_cards())
+        self._cards = tuple(sorted(cards, key=lambda card: (card.facts.index, card.uuid)))
         return CardsReading(self._cards, *self._versions)
 
     def cap_power(self, uuid: str, watts: int) -> None:

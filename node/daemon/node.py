@@ -16,6 +16,7 @@ from node.daemon.backend import NodeBackend
 from node.daemon.gateway_care import GatewayCare
 from node.daemon.parts import Parts
 from node.daemon.retention import Retention
+from node.daemon.rule_log import RuleLog
 from node.wallet.home import Home
 from protocol.errors import AdapterError, ChainError, ConfigError, ExecutorError
 from protocol.events import BlockSeen, CalibrationSeen, DeviceReported, Event, HpkeKeyRotated, ModelAdded, ModelRemoved
@@ -184,8 +185,10 @@ class Node:
             await parts.driver.report(HpkeKeyRotated(key))
 
     async def _count(self, events: trio.MemoryReceiveChannel[Event]) -> None:
+        rules = RuleLog(self.parts.machine, self.parts.metrics)
         async for event in events:
             self.parts.metrics.observe(event)
+            rules.observe(event)
             self.backend.status.observe(event)
 
 

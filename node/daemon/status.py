@@ -16,6 +16,7 @@ from executor.scheduler.serving import ModelServed, ServingReport
 from node.api import views as api
 from node.daemon.card_views import card_troubles, cards_view
 from node.daemon.parts import AGENT, Parts
+from node.daemon.rule_log import FAILING_RATE_BPS
 from node.daemon.telemetry import memory_used
 from node.daemon.views import Views
 from protocol.errors import ChainError
@@ -171,6 +172,10 @@ class NodeStatus:
             hint = "what is under way goes on; what is done by then is brought on chain afterwards"
             yield api.Trouble("unavailable", why_stopped(parts.machine.member), hint)
         yield from (api.Trouble("unavailable", money.trouble, money.hint) for money in self._gas if money.trouble)
+        record = parts.machine.member.record
+        if record is not None and record.rate_bps == FAILING_RATE_BPS:
+            words = "over 20 % of this node's last 50 jobs failed, and half of its jobs are checked"
+            yield api.Trouble("unavailable", words, "vcoin job list shows why they failed")
         if self.gateway_trouble is not None:
             yield self.gateway_trouble
         yield from (api.Trouble("unavailable", alert.words, "") for alert in parts.metrics.alerts())
