@@ -1,8 +1,8 @@
-"""What the runs of all nodes of a machine were promised of each card, as locked files of one shared folder.
+"""The shares of all nodes' runs in the memory of each card, as locked files of one folder.
 
-A promise is a file with a number of bytes, locked by its owner. The lock ends with the process, however that ends: a
-promise that is not locked is that of a dead process, and whoever finds it removes it. A card's own file is locked while
-promises are counted and made, so that two nodes never promise the same memory.
+A hold is a file with a number of bytes, locked by its owner. The lock ends with the process, however that ends: a hold
+that is not locked is that of a dead process, and the next process that counts removes it. A card's own file is locked
+while holds are counted and made, so that two nodes never hold the same memory.
 """
 
 import contextlib
@@ -22,16 +22,16 @@ from protocol.errors import ExecutorError
 FOLDER = Path("/run/lock/vcoin-cards")
 """Every user of a machine may write to /run/lock, and a restart of the machine empties it."""
 FOLDER_MODE, FILE_MODE = 0o1777, 0o666
-MAX_PROMISES = 256
+MAX_HOLDS = 256
 WHOLE_CARD = 1 << 62
-"""What a promise counts that cannot be read."""
+"""What a hold counts that cannot be read."""
 _DIGITS = 20
 
 _numbers = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
-class CardPromise:
+class CardHold:
     """Memory of one card that a run has until `release`."""
 
     uuid: str
@@ -47,24 +47,24 @@ class CardPromise:
 
 @dataclass(frozen=True, slots=True)
 class CardBook:
-    """The promises of a machine. All calls block for as long as another node counts, which is milliseconds."""
+    """The holds of a machine. All calls block for as long as another node counts, which is milliseconds."""
 
     folder: Path = FOLDER
 
-    def promised(self, uuid: str) -> int:
-        """Bytes of a card that runs of this machine were promised. Raises: ExecutorError."""
+    def held(self, uuid: str) -> int:
+        """Bytes of a card that runs of this machine hold. Raises: ExecutorError."""
         with self._locked(uuid) as home:
             return _count(home)
 
-    def promise(self, uuid: str, share_bytes: int, most_bytes: int) -> CardPromise:
-        """Promise memory of a card to a run.
+    def hold(self, uuid: str, share_bytes: int, most_bytes: int) -> CardHold:
+        """Hold memory of a card for a run.
 
-        Args: most_bytes, of all promises of the card together.
+        Args: most_bytes, of all holds of the card together.
         Raises: NoCardFits if another node was faster, ExecutorError if the folder cannot be used.
         """
         with self._locked(uuid) as home:
-            promised = _count(home)
-            if promised + share_bytes > most_bytes:
+            held = _count(home)
+            if held + share_bytes > most_bytes:
                 raise NoCardFits(f"another node of this machine has taken the memory of {uuid}", transient=True)
             path = home / f"{os.getpid()}-{next(_numbers)}"
             opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
@@ -76,11 +76,11 @@ class CardBook:
             except OSError:
                 os.close(opened)
                 raise
-            return CardPromise(uuid, share_bytes, path, opened)
+            return CardHold(uuid, share_bytes, path, opened)
 
     @contextmanager
     def _locked(self, uuid: str) -> Iterator[Path]:
-        """The folder of a card, in which no other process counts or promises meanwhile."""
+        """The folder of a card, in which no other process counts meanwhile."""
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,96}", uuid) or uuid.startswith("."):
             raise ExecutorError(f"the driver names a card {uuid!r}, which is no name for a file")
         home = self.folder / uuid
@@ -110,10 +110,10 @@ def _open_shared(path: Path) -> int:
 
 
 def _count(home: Path) -> int:
-    """The bytes of all promises whose owners live; forgets the others."""
+    """The bytes of all holds whose owners live; forgets the others."""
     total = 0
     for number, name in enumerate(name for name in os.listdir(home) if not name.startswith(".")):
-        if number >= MAX_PROMISES:
+        if number >= MAX_HOLDS:
             return WHOLE_CARD
         path = home / name
         with contextlib.suppress(FileNotFoundError):
@@ -131,7 +131,7 @@ def _count(home: Path) -> int:
 
 
 def _is_held(opened: int) -> bool:
-    """Whether the owner of a promise lives."""
+    """Whether the owner of a hold lives."""
     try:
         fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -141,7 +141,7 @@ def _is_held(opened: int) -> bool:
 
 
 def _bytes_of(opened: int) -> int:
-    """What a promise says; all of a card if it says nothing that can be read."""
+    """What a hold says; all of a card if it says nothing that can be read."""
     if not stat.S_ISREG(os.fstat(opened).st_mode):
         return WHOLE_CARD
     text = os.read(opened, _DIGITS)

@@ -5,7 +5,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from executor.cards.card import Card, CardFault
-from executor.cards.card_book import CardBook, CardPromise
+from executor.cards.card_book import CardBook, CardHold
 from executor.cards.care import CardTrouble, OwnerLimits, TroubleKind
 from executor.cards.choice import CardRoom, CardWish, NoCardFits, choose, most_of
 
@@ -49,12 +49,12 @@ class CardLease:
 
     uuids: tuple[str, ...] = ()
     share_bytes: int = 0
-    _promises: tuple[CardPromise, ...] = field(default=(), repr=False)
+    _holds: tuple[CardHold, ...] = field(default=(), repr=False)
 
     def release(self) -> None:
         """Give the memory back."""
-        for promise in self._promises:
-            promise.release()
+        for hold in self._holds:
+            hold.release()
 
 
 NO_LEASE = CardLease()
@@ -82,18 +82,18 @@ class CardDesk:
                 if report.is_usable
             }
             rooms = [
-                CardRoom(report.card, most[report.card.uuid] - self.book.promised(report.card.uuid))
+                CardRoom(report.card, most[report.card.uuid] - self.book.held(report.card.uuid))
                 for report in self.report.cards
                 if report.card.uuid in most
             ]
             uuids = choose(rooms, wish, avoid)
             with ExitStack() as taken, suppress(NoCardFits):
-                promises = tuple(self._promise(uuid, wish, most[uuid], taken) for uuid in uuids)
+                holds = tuple(self._hold(uuid, wish, most[uuid], taken) for uuid in uuids)
                 taken.pop_all()
-                return CardLease(uuids, wish.share_bytes, promises)
+                return CardLease(uuids, wish.share_bytes, holds)
         raise NoCardFits("other nodes of this machine take its cards as soon as they are free", transient=True)
 
-    def _promise(self, uuid: str, wish: CardWish, most_bytes: int, taken: ExitStack) -> CardPromise:
-        promise = self.book.promise(uuid, wish.share_bytes, most_bytes)
-        taken.callback(promise.release)
-        return promise
+    def _hold(self, uuid: str, wish: CardWish, most_bytes: int, taken: ExitStack) -> CardHold:
+        hold = self.book.hold(uuid, wish.share_bytes, most_bytes)
+        taken.callback(hold.release)
+        return hold

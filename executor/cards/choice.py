@@ -40,7 +40,7 @@ class CardRoom:
 
 
 def most_of(card: Card, ours: AbstractSet[int], reserve_bytes: int) -> int:
-    """Bytes of a card that all runs of this machine may be promised together.
+    """Bytes of a card that all runs of this machine may hold together.
 
     Args: ours, process ids of those runs, whose memory is within their shares; reserve_bytes, what stays free.
     """

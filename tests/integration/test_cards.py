@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
 from executor.cards.care import MOVE_AFTER_S, OwnerLimits
 from executor.containers.card_access import CardAccess, RuntimeChoice
@@ -175,6 +177,26 @@ async def test_each_trouble_is_told_once_and_so_is_its_end(house: CardHouse, cap
         "card throttled: over",
         "card no_permission: over",
     ]
+
+
+async def test_the_network_hears_at_once_of_a_card_that_is_out_and_of_its_return(house: CardHouse) -> None:
+    heard: list[int] = []
+
+    async def hear() -> None:
+        while True:
+            await house.keeper.news()
+            heard.append(house.stub[0].temperature)
+
+    await house.look()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hear)
+        for temperature_c in (60, 84, 86, 90, 80, 74, 60):
+            await trio.testing.wait_all_tasks_blocked()
+            house.stub[0].temperature = temperature_c
+            await house.look(1)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert heard == [86, 74]
 
 
 async def test_a_container_has_its_cards_by_name_and_every_control(house: CardHouse) -> None:

@@ -76,7 +76,7 @@ def test_a_run_that_fits_no_card_hears_what_there_is(wish: CardWish, words: str)
         choose([], wish)
 
 
-def test_what_others_hold_and_the_owner_keeps_is_not_promised() -> None:
+def test_what_others_hold_and_the_owner_keeps_is_not_lent() -> None:
     processes = (CardProcess(1, 6 * GIB), CardProcess(2, 3 * GIB))
     card = Card(CardFacts("a", 0, "A", TOTAL), used_bytes=10 * GIB, processes=processes)
     # 3 GiB are foreign and 1 GiB is of no process.
@@ -89,56 +89,56 @@ def book(tmp_path: Path) -> CardBook:
     return CardBook(tmp_path / "cards")
 
 
-def test_promises_add_up_and_end(book: CardBook) -> None:
-    first = book.promise("GPU-1", 10 * GIB, TOTAL)
-    second = book.promise("GPU-1", 10 * GIB, TOTAL)
-    assert (book.promised("GPU-1"), book.promised("GPU-2")) == (20 * GIB, 0)
+def test_holds_add_up_and_end(book: CardBook) -> None:
+    first = book.hold("GPU-1", 10 * GIB, TOTAL)
+    second = book.hold("GPU-1", 10 * GIB, TOTAL)
+    assert (book.held("GPU-1"), book.held("GPU-2")) == (20 * GIB, 0)
     with pytest.raises(NoCardFits, match="another node"):
-        book.promise("GPU-1", 10 * GIB, TOTAL)
+        book.hold("GPU-1", 10 * GIB, TOTAL)
     first.release()
-    assert book.promised("GPU-1") == 10 * GIB
+    assert book.held("GPU-1") == 10 * GIB
     second.release()
-    assert book.promised("GPU-1") == 0
+    assert book.held("GPU-1") == 0
 
 
 def test_what_lies_in_the_folder_can_be_shared_by_all_users(book: CardBook) -> None:
-    promise = book.promise("GPU-1", GIB, TOTAL)
+    hold = book.hold("GPU-1", GIB, TOTAL)
     assert stat.S_IMODE((book.folder / "GPU-1").stat().st_mode) == 0o1777
     assert {stat.S_IMODE(path.stat().st_mode) for path in (book.folder / "GPU-1").iterdir()} == {0o666}
-    promise.release()
+    hold.release()
 
 
-def test_a_promise_that_cannot_be_read_counts_as_the_whole_card(book: CardBook) -> None:
-    promise = book.promise("GPU-1", GIB, TOTAL)
+def test_a_hold_that_cannot_be_read_counts_as_the_whole_card(book: CardBook) -> None:
+    hold = book.hold("GPU-1", GIB, TOTAL)
     (path,) = (each for each in (book.folder / "GPU-1").iterdir() if not each.name.startswith("."))
     path.write_text("-5")
-    assert book.promised("GPU-1") > TOTAL
-    promise.release()
+    assert book.held("GPU-1") > TOTAL
+    hold.release()
 
 
 @pytest.mark.parametrize("uuid", ["", ".", "..", "../x", "a/b", "a\0b", ".lock"])
 def test_a_name_that_is_no_file_is_refused(book: CardBook, uuid: str) -> None:
     with pytest.raises(ExecutorError, match="no name for a file"):
-        book.promised(uuid)
+        book.held(uuid)
 
 
-def hold(folder: Path, told: Connection) -> None:
-    promise = CardBook(folder).promise("GPU-1", 20 * GIB, TOTAL)
-    told.send(promise.share_bytes)
+def hold_until_killed(folder: Path, told: Connection) -> None:
+    hold = CardBook(folder).hold("GPU-1", 20 * GIB, TOTAL)
+    told.send(hold.share_bytes)
     signal.pause()
 
 
 def test_a_killed_daemon_gives_its_cards_back(book: CardBook) -> None:
     heard, told = multiprocessing.Pipe()
-    other = multiprocessing.get_context("spawn").Process(target=hold, args=(book.folder, told))
+    other = multiprocessing.get_context("spawn").Process(target=hold_until_killed, args=(book.folder, told))
     other.start()
     assert heard.recv() == 20 * GIB
     with pytest.raises(NoCardFits):
-        book.promise("GPU-1", 8 * GIB, TOTAL)
+        book.hold("GPU-1", 8 * GIB, TOTAL)
     assert other.pid is not None
     os.kill(other.pid, signal.SIGKILL)
     other.join()
-    book.promise("GPU-1", 8 * GIB, TOTAL).release()
+    book.hold("GPU-1", 8 * GIB, TOTAL).release()
     assert [path.name for path in (book.folder / "GPU-1").iterdir()] == [".lock"]
 
 
@@ -165,14 +165,14 @@ def test_a_card_that_may_not_be_used_is_not_lent(book: CardBook) -> None:
 
 def test_an_engine_of_two_cards_gets_both_or_none(book: CardBook) -> None:
     desk = CardDesk(book=book, report=report(room("a", 0), room("b", 0)))
-    taken = book.promise("b", 20 * GIB, TOTAL)
+    taken = book.hold("b", 20 * GIB, TOTAL)
     with pytest.raises(NoCardFits):
         desk.lend(CardWish(8 * GIB, count=2))
-    assert book.promised("a") == 0
+    assert book.held("a") == 0
     taken.release()
     lease = desk.lend(CardWish(8 * GIB, count=2))
     assert lease.uuids == ("a", "b")
-    assert [book.promised(uuid) for uuid in lease.uuids] == [8 * GIB] * 2
+    assert [book.held(uuid) for uuid in lease.uuids] == [8 * GIB] * 2
     lease.release()
 
 
