@@ -6,6 +6,7 @@ from typing import Protocol
 
 import trio
 
+from executor.cards.card_desk import CardsReport
 from executor.models import ModelStore
 from executor.scheduler.live_engine import OnTokens
 from executor.scheduler.serving import ServingReport
@@ -56,6 +57,12 @@ class Runner(Protocol):
 
     def serving(self) -> ServingReport:
         """What its owner sees of streams, waiting and engines now."""
+
+    def cards(self) -> CardsReport:
+        """The graphics cards of this machine, with what is wrong with them."""
+
+    async def card_news(self) -> None:
+        """Wait until a card is to be used no more, or again: then the network is told at once."""
 
     def add_small_model(self, models: ModelStore) -> ModelManifest:
         """Download the small model that needs no account, and convert it. Blocks."""

@@ -1,4 +1,4 @@
-"""Devices of this machine: graphics cards by NVML, the processor by the kernel, and the device classes that they have.
+"""Devices of this machine as a heartbeat tells them: cards, processor, memory, and the device classes that they have.
 
 A device class is a promise about rounding, not about speed: its members agree within the calibrated noise of the class.
 Version 1 has three, all on the processor: 1 computes in float32, 2 in bfloat16 by hardware, 3 runs GGUF files of type
@@ -8,12 +8,10 @@ in bfloat16 they are half as many bytes. The third runs no model that these run.
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pynvml
-
+from executor.cards.card import Card
+from executor.cards.card_desk import CardsReport
 from protocol.errors import ExecutorError
 from protocol.stages.execution import runs_dtype
 from protocol.stages.heartbeat import DeviceStatus, GpuGroup
@@ -23,22 +21,6 @@ CPUINFO, MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 MAX_GROUPS = 4
 MAX_U8 = 255
-
-
-class GpuLost(ExecutorError):
-    """A card fell off the bus or its driver stopped answering: this machine must take no more jobs for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """One card as it is now; memory in bytes, utilisation in percent."""
-
-    uuid: str
-    model: str
-    temperature_c: int
-    free_bytes: int
-    total_bytes: int
-    utilisation: int
 
 
 def cpu_classes(cpuinfo: str) -> tuple[int, ...]:
@@ -75,40 +57,25 @@ def available_memory() -> int:
     return memory_of(MEMINFO.read_text(), "MemAvailable")
 
 
-def gpus() -> tuple[tuple[Gpu, ...], str, str]:
-    """The cards, the CUDA version and the driver version; empty without a driver. Raises: GpuLost."""
-    nvml: Any = pynvml
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError:
-        # No driver or no library: a machine without a card.
-        return (), "", ""
-    try:
-        cuda = int(nvml.nvmlSystemGetCudaDriverVersion_v2())
-        driver = _text(nvml.nvmlSystemGetDriverVersion())
-        cards = tuple(_read(nvml, i) for i in range(nvml.nvmlDeviceGetCount()))
-        return cards, f"{cuda // 1000}.{cuda % 1000 // 10}", driver
-    except nvml.NVMLError as error:
-        raise GpuLost(f"NVML: {error}") from error
-    finally:
-        nvml.nvmlShutdown()
+def group(report: CardsReport) -> tuple[GpuGroup, ...]:
+    """Cards as a heartbeat names them: one group a model, with the worst value of each measurement.
 
-
-def group(cards: tuple[Gpu, ...], cuda: str, driver: str) -> tuple[GpuGroup, ...]:
-    """Cards as a heartbeat names them: one group a model, with the worst value of each measurement."""
-    models: dict[str, list[Gpu]] = defaultdict(list)
-    for card in cards:
-        models[card.model[:64]].append(card)
+    A card that cannot be used is none.
+    """
+    models: dict[str, list[Card]] = defaultdict(list)
+    for each in report.cards:
+        if each.card.fault is None:
+            models[each.card.facts.model[:64]].append(each.card)
     groups = [
         GpuGroup(
             model=model,
             count=min(MAX_U8, len(same)),
-            temperature_c=max(min(MAX_U8, card.temperature_c) for card in same),
+            temperature_c=max(min(MAX_U8, card.temperature_c or 0) for card in same),
             free_bytes=min(card.free_bytes for card in same),
-            total_bytes=min(card.total_bytes for card in same),
-            utilisation=sum(card.utilisation for card in same) // len(same),
-            cuda=cuda[:16],
-            driver=driver[:24],
+            total_bytes=min(card.facts.total_bytes for card in same),
+            utilisation=sum(card.utilisation or 0 for card in same) // len(same),
+            cuda=report.cuda[:16],
+            driver=report.driver[:24],
         )
         for model, same in sorted(models.items())
     ]
@@ -116,34 +83,21 @@ def group(cards: tuple[Gpu, ...], cuda: str, driver: str) -> tuple[GpuGroup, ...
 
 
 def measure(
-    slots: int, ms_per_token: Callable[[int], int], read: Callable[[str], str] = lambda path: Path(path).read_text()
+    slots: int,
+    ms_per_token: Callable[[int], int],
+    cards: CardsReport,
+    read: Callable[[str], str] = lambda path: Path(path).read_text(),
 ) -> DeviceStatus:
-    """The devices of this machine now. Raises: ExecutorError, GpuLost.
+    """The devices of this machine now. Raises: ExecutorError.
 
     Args: ms_per_token, of an answer of a class by itself.
     """
     classes = cpu_classes(read(str(CPUINFO)))
     return DeviceStatus(
         class_ids=classes,
-        gpus=group(*gpus()),
+        gpus=group(cards),
         memory_bytes=memory_of(read(str(MEMINFO)), "MemTotal"),
         slots=slots,
         ms_per_token=tuple(ms_per_token(class_id) for class_id in classes),
+        held=cards.is_held,
     )
-
-
-def _read(nvml: Any, index: int) -> Gpu:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-    return Gpu(
-        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
-        model=_text(nvml.nvmlDeviceGetName(handle)),
-        temperature_c=int(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
-        free_bytes=int(memory.free),
-        total_bytes=int(memory.total),
-        utilisation=int(nvml.nvmlDeviceGetUtilizationRates(handle).gpu),
-    )
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -5,13 +5,18 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from executor import devices
 from executor.calls import BlockingCalls
+from executor.cards.card_desk import CardsReport
+from executor.cards.card_keeper import CardKeeper
+from executor.cards.card_reader import CardReader
 from executor.conversion import add_wheel
 from executor.models import ModelStore
 from executor.runs.context import SERVE, RunnerContext
@@ -57,7 +62,10 @@ class Capacity:
 class DockerRunner:
     """A `Runner` for one node, for as long as it lives."""
 
-    def __init__(self, context: RunnerContext, workspaces: Workspaces, capacity: Capacity) -> None:
+    def __init__(
+        self, context: RunnerContext, workspaces: Workspaces, capacity: Capacity, reader: CardReader | None = None
+    ) -> None:
+        """Args: reader, that of this machine's cards unless it has been made before."""
         self._context = context
         self._workspaces = workspaces
         self._capacity = capacity
@@ -81,9 +89,23 @@ class DockerRunner:
             self._host, capacity.at_once, capacity.keep_s, self._use, capacity.starts_ahead
         )
         self._tally = ServingTally()
+        self._keeper = CardKeeper(context.engine, context.desk, reader or CardReader())
         self._runs: dict[bytes, tuple[PendingRun, Generation | None]] = {}
         """The jobs at work, with the containers of those that have their own."""
-        self.serve = self._scheduler.serve
+
+    async def serve(self) -> None:
+        """See Runner. Looks after the cards meanwhile."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keeper.run)
+            await self._scheduler.serve()
+
+    def cards(self) -> CardsReport:
+        """See Runner."""
+        return self._context.desk.report
+
+    async def card_news(self) -> None:
+        """See Runner."""
+        await self._keeper.news()
 
     async def recover(self) -> None:
         """See Runner.
@@ -176,15 +198,16 @@ class DockerRunner:
     async def report(self) -> DeviceReported:
         """Measure this machine, and remove containers of jobs that are not under way.
 
-        Raises: ExecutorError if it can run nothing now: a card is lost, the Engine away, or the image gone.
+        Raises: ExecutorError if it can run nothing now: the Engine is away, or the image gone.
         """
         slots, speed, context = self._capacity.slots, self._scheduler.ms_per_token, self._context
+        cards = await self._keeper.look()
 
         def look() -> DeviceStatus:
             context.engine.sweep(self._wanted, time.time(), let_go=self._let_go)
             context.engine.require(context.image)
             self._use.save(self._workspaces.engine_use)
-            return devices.measure(slots, speed)
+            return devices.measure(slots, speed, cards)
 
         status = await self._calls.quick(look)
         await self._standing.look()
@@ -212,14 +235,28 @@ class DockerRunner:
         async with self._slot():
             await self._scheduler.make_room(run)
             watch.begin()
-            generation = await self._calls.quick(lambda: Generation(self._context, run))
-            self._runs[run.spec.job_id] = (run, generation)
-            if run.is_shortened:
-                # Its order may have come while this was made.
-                await self._calls.quick(generation.shorten)
-            result, fingerprint = await self._calls.to_the_end(lambda: generation.run(pass_on), generation.stop)
+            began_s, left = trio.current_time(), frozenset[str]()
+            while True:
+                generation = await self._calls.quick(partial(Generation, self._context, run, left))
+                self._runs[run.spec.job_id] = (run, generation)
+                if run.is_shortened:
+                    # Its order may have come while this was made.
+                    await self._calls.quick(generation.shorten)
+                result, fingerprint = await self._calls.to_the_end(partial(generation.run, pass_on), generation.stop)
+                if not self._may_move(run, generation.left, left, trio.current_time() - began_s):
+                    break
+                left |= generation.left
+                log.warning("a job moves to another card", extra={"job_id": run.spec.job_id, "from": ", ".join(left)})
         self._scheduler.learn(run.spec, result.new_tokens, generation.run_ms)
         return result, fingerprint
+
+    def _may_move(self, run: PendingRun, now_left: AbstractSet[str], before: AbstractSet[str], took_s: float) -> bool:
+        """Whether a job that was taken off its cards has a card of this machine to go to, and time for that.
+
+        Else it is given back to the network, as this machine's failure.
+        """
+        usable = {report.card.uuid for report in self._context.desk.report.cards if report.is_usable}
+        return bool(now_left and usable - now_left - before) and 2 * took_s * 1000 < run.spec.timeout_ms
 
     @contextlib.asynccontextmanager
     async def _slot(self, *, is_check: bool = False) -> AsyncIterator[None]:

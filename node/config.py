@@ -35,6 +35,7 @@ MAX_SHOWN = 120
 ROLES: tuple[str, ...] = tuple(Role)
 ANY_MODEL = "any"
 LOG_FORMATS = ("auto", "human", "json")
+GPU_ACCESSES = ("auto", "devices", "runtime", "cdi")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -102,6 +103,14 @@ def _tcp_address(raw: object, base: Path) -> str:
     text = _text(raw, base)
     if text and host_of(text) is None:
         raise ValueError('expected an IP address with a port, for example "127.0.0.1:8402"')
+    return text
+
+
+def _runtime(raw: object, base: Path) -> str:
+    """A name of Docker's daemon.json, or nothing."""
+    text = _text(raw, base)
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,64}", text):
+        raise ValueError('expected the name of a runtime of Docker, for example "runsc"')
     return text
 
 
@@ -313,6 +322,19 @@ class ExecutorConfig:
     ] = True
     host_engines: Annotated[
         int, Field(_number(0, 64), "models loaded without work over all nodes that share the store; 0: no limit")
+    ] = 0
+    runtime: Annotated[
+        str, Field(_runtime, "Docker's runtime for containers: runc, runsc or another name; empty: Docker's default")
+    ] = ""
+    gpu_access: Annotated[
+        str, Field(_one_of(GPU_ACCESSES), "how a container gets its card: devices, runtime, cdi; auto: what Docker has")
+    ] = GPU_ACCESSES[0]
+    gpu_reserve: Annotated[int, Field(_DISK, "memory of each card that no job is given")] = 0
+    only_idle: Annotated[
+        bool, Field(_flag, "jobs leave a card while other programs use it: paused at once, moved after 15 s")
+    ] = False
+    gpu_power: Annotated[
+        int, Field(_number(0, 2_000), "watts that each card may draw, set where this user may; 0: as it is")
     ] = 0
 
 

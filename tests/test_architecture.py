@@ -41,7 +41,7 @@ HOMES = {
     "multiaddr": ("p2p",),
     "peft": ("executor/runner",),
     "prometheus_client": ("node/api/metrics.py",),
-    "pynvml": ("executor/devices.py",),
+    "pynvml": ("executor/cards/nvml.py",),
     "safetensors": ("executor/runner",),
     "solcx": ("scripts",),
     "sqlite3": ("node",),

@@ -20,6 +20,16 @@ class Intent(StrEnum):
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
     FLOOD = "flood"
+    CARD_STOPPED = "card_stopped"
+    """Its card was hot, in use by its owner or unreadable for longer than the job can wait."""
+    CARD_LOST = "card_lost"
+    """Its card fell off the bus, or has errors in its memory."""
+    CARD_MEMORY = "card_memory"
+    """It took more of a card's memory than its share."""
+
+
+MOVING = frozenset({Intent.CARD_STOPPED, Intent.CARD_LOST})
+"""Ends after which the same job may run on another card of this machine."""
 
 
 def printable(text: str, limit: int = MAX_TEXT) -> str:
@@ -65,6 +75,12 @@ def classify(ending: Ending) -> tuple[Outcome, str]:
             return Outcome.CANCELLED, "cancelled"
         case Intent.FLOOD:
             return Outcome.HOSTILE, "flood: the container printed more than it may"
+        case Intent.CARD_STOPPED:
+            return Outcome.PROVIDER, "card: too hot or in use for longer than the job can wait"
+        case Intent.CARD_LOST:
+            return Outcome.PROVIDER, "card: lost, or its memory has errors"
+        case Intent.CARD_MEMORY:
+            return Outcome.JOB, "out_of_memory: the job took more than its share of the card's memory"
     # The kernel also sets the flag if only a child died and the job finished.
     if ending.oom_killed and ending.exit_code != 0:
         return Outcome.JOB, "out_of_memory: the container went over its memory limit"

@@ -6,12 +6,15 @@ Each field of the request is a control of its own; tests/integration/test_sandbo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from executor.containers.card_access import RuntimeChoice
+
 MIB = 1 << 20
 GIB = 1 << 30
 
 WORKER = "1000:1000"
 INPUT, OUTPUT, MODELS = "/input", "/output", "/models"
 LABEL = "org.vcoin."
+CARDS_LABEL, CARD_BYTES_LABEL = "cards", "card_bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,10 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """One container before it exists. `labels` are the names without prefix (node, job, deadline, spec)."""
+    """One container before it exists. `labels` are the names without prefix (node, job, deadline, spec).
+
+    card_bytes: its share of the memory of each of its cards.
+    """
 
     image: str
     limits: Limits
@@ -64,6 +70,8 @@ class Sandbox:
     environment: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     gpu_uuids: tuple[str, ...] = ()
+    card_bytes: int = 0
+    choice: RuntimeChoice = field(default_factory=RuntimeChoice)
     command: tuple[str, ...] = ()
     is_served: bool = False
     """Whether it hears on its standard input what it shall do next."""
@@ -74,7 +82,7 @@ class Sandbox:
             "Image": self.image,
             "User": WORKER,
             "Env": [f"{name}={value}" for name, value in sorted(self._environment().items())],
-            "Labels": {LABEL + name: value for name, value in self.labels.items()},
+            "Labels": {LABEL + name: value for name, value in {**self.labels, **self._card_labels()}.items()},
             "NetworkDisabled": True,
             "AttachStdin": self.is_served,
             "OpenStdin": self.is_served,
@@ -118,22 +126,25 @@ class Sandbox:
             "RestartPolicy": {"Name": "no"},
             # The kernel kills a job before the node that runs it.
             "OomScoreAdj": 500,
-            "DeviceRequests": self._devices(),
+            **self.choice.fields(self.gpu_uuids),
         }
 
     def _environment(self) -> dict[str, str]:
         threads = str(self.limits.threads)
         return {
-            "MAX_MEMORY": str(self.limits.memory_bytes),
+            # What the engine may take where the model lies: of each card, or of the machine.
+            "MAX_MEMORY": str(self.card_bytes if self.gpu_uuids else self.limits.memory_bytes),
             "TIMEOUT": str(self.limits.timeout_ms // 1000),
             "NVIDIA_VISIBLE_DEVICES": ",".join(self.gpu_uuids) or "void",
             "OMP_NUM_THREADS": threads,
             "OPENBLAS_NUM_THREADS": threads,
             "OMP_WAIT_POLICY": "PASSIVE",
             **self.environment,
+            **({"NVIDIA_DRIVER_CAPABILITIES": "compute,utility"} if self.gpu_uuids else {}),
         }
 
-    def _devices(self) -> list[dict[str, object]]:
+    def _card_labels(self) -> dict[str, str]:
+        """By these the daemon finds what runs on a card, also after a restart."""
         if not self.gpu_uuids:
-            return []
-        return [{"Driver": "", "DeviceIDs": list(self.gpu_uuids), "Capabilities": [["gpu"]]}]
+            return {}
+        return {CARDS_LABEL: ",".join(self.gpu_uuids), CARD_BYTES_LABEL: str(self.card_bytes)}

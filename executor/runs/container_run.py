@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from executor.cards.card_desk import NO_LEASE, CardLease
 from executor.containers.container import Container
 from executor.containers.ending import Ending, Intent, classify, printable
 from executor.containers.engine import Engine
@@ -40,7 +41,6 @@ class Task:
     limits: Limits
     model: Path | None = None
     seed: bytes = b""
-    gpu_uuids: tuple[str, ...] = ()
     is_served: bool = False
 
     def spec(self, entries: list[dict[str, object]]) -> bytes:
@@ -73,8 +73,13 @@ class Finish:
 class ContainerRun:
     """`run` blocks; another thread may call `stop`, before or during it."""
 
-    def __init__(self, engine: Engine, image: str, task: Task) -> None:
+    def __init__(
+        self, engine: Engine, image: str, task: Task, lend: Callable[[], CardLease] = lambda: NO_LEASE
+    ) -> None:
+        """Args: lend, gives it the cards that it needs; raises ExecutorError where there are none."""
         self._engine = engine
+        self._lend = lend
+        self._lease = NO_LEASE
         self._image = image
         self._task = task
         self._lock = threading.Lock()
@@ -96,6 +101,7 @@ class ContainerRun:
         task = self._task
         ending = None
         try:
+            self._lease = self._lend()
             volume = IoVolume(volume_home, task.limits)
             spec = task.spec([entry(name, content) for name, content in sorted(task.inputs.items())])
             container = self._contain(volume, spec)
@@ -126,8 +132,14 @@ class ContainerRun:
         except OSError as error:
             return Finish(Outcome.PROVIDER, f"the disk of this machine: {error.strerror or error}")
         finally:
+            self._lease.release()
             with self._lock:
                 self._volume = None
+
+    @property
+    def cards(self) -> tuple[str, ...]:
+        """The cards that it has or had, by UUID."""
+        return self._lease.uuids
 
     def shorten(self) -> None:
         """Let the answer end at its next token, or before its first one. Raises: OSError."""
@@ -168,7 +180,7 @@ class ContainerRun:
             container.stop(intent)
 
     def _contain(self, volume: IoVolume, spec: bytes) -> Container:
-        task = self._task
+        task, cards = self._task, self.cards
         mounts, environment = volume.mounts, {}
         if task.model:
             inside = f"{MODELS}/{task.model.name[:12]}"
@@ -179,8 +191,10 @@ class ContainerRun:
             task.limits,
             mounts,
             environment,
-            labels={"kind": task.kind, "spec": hashlib.sha256(spec).hexdigest()},
-            gpu_uuids=task.gpu_uuids,
+            # On other cards than before it is another container, which takes over none.
+            labels={"kind": task.kind, "spec": hashlib.sha256(spec + ",".join(cards).encode()).hexdigest()},
+            gpu_uuids=cards,
+            card_bytes=self._lease.share_bytes,
             is_served=task.is_served,
         )
         deadline_s = int(time.time() + task.limits.timeout_ms / 1000 + LATE_S)

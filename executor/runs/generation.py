@@ -3,9 +3,10 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 
-from executor.containers.ending import RunnerError
+from executor.containers.ending import MOVING, RunnerError
 from executor.containers.sandbox import MIB
 from executor.containers.transcript import RunnerEvent, Tokens
 from executor.runs.context import RunnerContext
@@ -135,14 +136,16 @@ class PendingRun:
 class Generation:
     """One job in a container of its own. `run` blocks; another thread may call `stop`."""
 
-    def __init__(self, context: RunnerContext, pending: PendingRun) -> None:
-        """Raises: ExecutorError if the model is not on this machine."""
+    def __init__(self, context: RunnerContext, pending: PendingRun, avoid: AbstractSet[str] = frozenset()) -> None:
+        """Args: avoid, cards that it was taken off. Raises: ExecutorError if the model is not on this machine."""
         self._pending = pending
         self.run_ms = 0
         """How long the answer took without the start of the container; 0 before it is there."""
         self._run = context.run_of_job(
-            pending.kind, pending.spec, {**pending.inputs}, tuple(pending.outputs), pending.engine
+            pending.kind, pending.spec, {**pending.inputs}, tuple(pending.outputs), pending.engine, avoid=avoid
         )
+        self.left: AbstractSet[str] = frozenset()
+        """The cards that it was taken off: it may run again on others."""
         self.stop, self.shorten = self._run.stop, self._run.shorten
 
     def run(self, on_tokens: Callable[[tuple[int, ...]], None]) -> Ended:
@@ -157,6 +160,8 @@ class Generation:
 
         pending.begin()
         finish = self._run.run(pending.workspace.volume, pending.home, on_event)
+        if finish.ending is not None and finish.ending.intent in MOVING:
+            self.left = frozenset(self._run.cards)
         if finish.outcome is not Outcome.OK:
             return failed(finish.outcome, finish.detail, finish.duration_ms), b""
         self.run_ms = finish.ending.metrics.get("run_ms", 0) if finish.ending else 0

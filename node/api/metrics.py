@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 
-from node.api.views import CountView, ServingView, Snapshot
+from node.api.views import CardView, CountView, ServingView, Snapshot
 from protocol.events import Hold
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -45,6 +45,7 @@ class _Numbers:
         yield from _serving(view.serving)
         yield from _models(view.serving)
         yield from _cards(view)
+        yield from _each_card(view.machine.cards)
         yield _gauge("vcoin_memory_bytes", "Memory of this machine.", view.machine.memory_bytes)
         yield _gauge("vcoin_memory_used_bytes", "Memory in use on this machine.", watched.memory_used_bytes)
         yield _gauge("vcoin_daemon_memory_bytes", "Memory that the daemon itself holds.", watched.daemon_bytes)
@@ -125,6 +126,28 @@ def _cards(view: Snapshot) -> Iterator[Metric]:
         used.add_metric(labels, gpu.total_bytes - gpu.free_bytes)
         busy.add_metric(labels, gpu.utilisation_percent / 100)
     return iter((heat, total, used, busy))
+
+
+def _each_card(cards: tuple[CardView, ...]) -> Iterator[Metric]:
+    """Each card by its UUID, also one that cannot be used; a sensor that it does not have has no number."""
+    labels = ["card"]
+    ready = GaugeMetricFamily("vcoin_card_ready", "Whether new jobs may have the card.", labels=labels)
+    paused = GaugeMetricFamily("vcoin_card_paused", "Whether containers on the card are paused.", labels=labels)
+    heat = GaugeMetricFamily("vcoin_card_temperature_celsius", "Of the card.", labels=labels)
+    used = GaugeMetricFamily("vcoin_card_memory_used_bytes", "Memory in use on the card.", labels=labels)
+    power = GaugeMetricFamily("vcoin_card_power_watts", "What the card draws.", labels=labels)
+    errors = GaugeMetricFamily("vcoin_card_ecc_errors", "Errors that could not be corrected.", labels=labels)
+    trouble = GaugeMetricFamily("vcoin_card_trouble", "Always 1, while a card has it.", labels=["card", "kind"])
+    for card in cards[:MAX_CARDS]:
+        ready.add_metric([card.uuid], int(card.state == "ready"))
+        paused.add_metric([card.uuid], int(card.state == "paused"))
+        known = ((heat, card.temperature_c), (power, card.power_watts), (errors, card.ecc_uncorrected))
+        for family, value in (*known, (used, card.used_bytes)):
+            if value >= 0:
+                family.add_metric([card.uuid], value)
+        for each in card.troubles:
+            trouble.add_metric([card.uuid, each.kind], 1)
+    return iter((ready, paused, heat, used, power, errors, trouble))
 
 
 def _network(view: Snapshot) -> Iterator[Metric]:

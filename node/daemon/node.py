@@ -9,6 +9,7 @@ import trio
 
 from chain.calibration.files import packaged_for
 from chain.tx.pending import Recorded
+from executor.adapter import Runner
 from executor.models import ModelUnusable
 from node.api.scrape import serve_metrics
 from node.api.server import serve
@@ -17,6 +18,7 @@ from node.daemon.gateway_care import GatewayCare
 from node.daemon.owner_log import OwnerLog
 from node.daemon.parts import Parts
 from node.daemon.retention import Retention
+from node.daemon.rule_log import RuleLog
 from node.wallet.home import Home
 from protocol.errors import AdapterError, ChainError, ConfigError, ExecutorError
 from protocol.events import BlockSeen, CalibrationSeen, DeviceReported, Event, HpkeKeyRotated, ModelAdded, ModelRemoved
@@ -76,6 +78,7 @@ class Node:
             nursery.start_soon(parts.chain.give_signs, parts.machine.identity.node_id)
             if parts.runner is not None:
                 nursery.start_soon(_every, MEASURE_S, self._report_device)
+                nursery.start_soon(self._watch_cards, parts.runner)
             nursery.start_soon(_every, MEASURE_S, self._report_new_models)
             nursery.start_soon(_every, MEASURE_S, self._report_hours)
             nursery.start_soon(_every, ROTATION_LOOK_S, self._report_key)
@@ -164,6 +167,12 @@ class Node:
             reported = DeviceReported(NO_DEVICE)
         await self.parts.driver.report(reported)
 
+    async def _watch_cards(self, runner: Runner) -> None:
+        """A card that is hot, lost or in use is told to the network at once, and so is its recovery."""
+        while True:
+            await runner.card_news()
+            await self._report_device()
+
     async def _sweep(self) -> None:
         parts = self.parts
         retention = Retention(parts.machine, parts.sealing, Home(parts.config.node.data_dir).work)
@@ -183,9 +192,11 @@ class Node:
             await parts.driver.report(HpkeKeyRotated(key))
 
     async def _count(self, events: trio.MemoryReceiveChannel[Event]) -> None:
-        told = OwnerLog(self.parts.machine, self.parts.metrics)
+        told = OwnerLog(self.parts.machine)
+        rules = RuleLog(self.parts.machine, self.parts.metrics)
         async for event in events:
             self.parts.metrics.observe(event)
+            rules.observe(event)
             self.backend.status.observe(event)
             told.observe(event)
 

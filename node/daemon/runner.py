@@ -10,6 +10,10 @@ import trio
 
 from executor import images
 from executor.adapter import Runner
+from executor.cards.card_desk import CardDesk
+from executor.cards.card_reader import CardReader
+from executor.cards.care import OwnerLimits
+from executor.containers.card_access import CardAccess, RuntimeChoice
 from executor.containers.engine import Engine
 from executor.docker_runner import Capacity, DockerRunner
 from executor.models import ModelStore
@@ -63,9 +67,14 @@ async def find_docker(site: Site) -> tuple[Runner | None, str]:
     if set(config.node.roles) == {Role.REQUESTER}:
         return None, ""
 
+    reader = CardReader()
+    has_cards = bool((await reader.read()).cards)
+    choice = RuntimeChoice(settings.runtime, CardAccess(settings.gpu_access))
+
     def connect() -> tuple[Engine, str]:
         engine = Engine(site.node, settings.docker_host)
         try:
+            engine.use(choice, has_cards=has_cards)
             return engine, settings.image or images.find(settings.docker_host)
         except ExecutorError:
             engine.close()
@@ -90,7 +99,8 @@ async def find_docker(site: Site) -> tuple[Runner | None, str]:
             os.close(descriptor)
 
     cpu_millis = round(settings.cpus * 1000)
-    context = RunnerContext(engine, image, site.models, site.weights.get, cpu_millis, hold_model)
+    desk = CardDesk(OwnerLimits(settings.gpu_reserve, settings.only_idle, settings.gpu_power))
+    context = RunnerContext(engine, image, site.models, site.weights.get, cpu_millis, hold_model, desk)
     capacity = Capacity(
         settings.slots,
         HostSlots(settings.store / "slots", settings.host_slots),
@@ -100,4 +110,4 @@ async def find_docker(site: Site) -> tuple[Runner | None, str]:
         settings.keep_s,
         settings.start_ahead,
     )
-    return DockerRunner(context, site.workspaces, capacity), ""
+    return DockerRunner(context, site.workspaces, capacity, reader), ""

@@ -11,10 +11,13 @@ import trio
 
 from chain.rpc.clock import HINT
 from chain.tx.gas import GasMoney, gas_money
+from executor.cards.card_desk import CardsReport
 from executor.scheduler.serving import ModelServed, ServingReport
 from node.api import views as api
+from node.daemon.card_views import card_troubles, cards_view
 from node.daemon.holding import HoldDesk
 from node.daemon.parts import AGENT, Parts
+from node.daemon.rule_log import FAILING_RATE_BPS
 from node.daemon.telemetry import memory_used
 from node.daemon.views import Views
 from protocol.errors import ChainError
@@ -111,7 +114,12 @@ class NodeStatus:
             slots=slots,
             slots_busy=min(busy, slots),
             gpus=tuple(api.view_of(api.GpuView, gpu, utilisation_percent=gpu.utilisation) for gpu in device.gpus),
+            cards=cards_view(self._cards()),
         )
+
+    def _cards(self) -> CardsReport:
+        runner = self._parts.runner
+        return runner.cards() if runner is not None else CardsReport()
 
     def _watched(self) -> api.WatchedView:
         metrics = self._parts.metrics
@@ -168,9 +176,14 @@ class NodeStatus:
             hint = "what is under way goes on; what is done by then is brought on chain afterwards"
             yield api.Trouble("unavailable", why_stopped(parts.machine.member), hint)
         yield from (api.Trouble("unavailable", money.trouble, money.hint) for money in self._gas if money.trouble)
+        record = parts.machine.member.record
+        if record is not None and record.rate_bps == FAILING_RATE_BPS:
+            words = "over 20 % of this node's last 50 jobs failed, and half of its jobs are checked"
+            yield api.Trouble("unavailable", words, "vcoin job list shows why they failed")
         if self.gateway_trouble is not None:
             yield self.gateway_trouble
         yield from (api.Trouble("unavailable", alert.words, "") for alert in parts.metrics.alerts())
+        yield from card_troubles(self._cards())
         aside = [each for each in parts.journal.aside if each.at_ms > parts.clock() - SHOW_ASIDE_MS]
         if aside:
             words = f"{len(aside)} events could not be handled and were set aside; the last: {aside[-1].event}"

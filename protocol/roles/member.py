@@ -33,7 +33,7 @@ NO_DEVICE = DeviceStatus(class_ids=(), gpus=(), memory_bytes=0, slots=0, ms_per_
 
 _HEARD = (
     *("peers", "device", "no_room", "measured", "paused", "queue", "head", "final", "timestamp", "latency"),
-    *("_beat_at", "_up_ms", "_checked_in", "_ticks"),
+    *("_beat_at", "_up_ms", "_checked_in", "_ticks", "_hot"),
 )
 
 
@@ -77,6 +77,7 @@ class Member:
     _up_ms: TimestampMs | None = None
     _checked_in: int = 0
     _ticks: int = 0
+    _hot: bool = False
     _operated: dict[Address, Address] = field(default_factory=dict)
     """The node of each operator."""
     ahead: int = 0
@@ -109,7 +110,8 @@ class Member:
                 self.hpke_key = public_key
             case ev.DeviceReported(status):
                 self.device, self.measured = status, True
-                self.paused = pauses(status.gpus, paused=self.paused)
+                self._hot = pauses(status.gpus, paused=self._hot)
+                self.paused = self._hot or status.held
                 return self.holds.look()
             case ev.HoldBegun() | ev.HoldEnded() | ev.ContainersHeld():
                 # Peers hear of it with the next tick.

@@ -67,7 +67,8 @@ class Heartbeat:
 class DeviceStatus:
     """This machine as the executor measured it: its classes, its cards and room for containers; memory in bytes.
 
-    class_ids: the fastest first; ms_per_token: of an answer by itself, of each of them.
+    class_ids: the fastest first; ms_per_token: of an answer by itself, of each of them. held: whether its owner uses
+    the cards, and wants them idle for jobs.
     """
 
     class_ids: tuple[U16, ...]
@@ -75,6 +76,7 @@ class DeviceStatus:
     memory_bytes: U64
     slots: U8
     ms_per_token: tuple[U32, ...]
+    held: bool = False
 
     def ms_of(self, class_id: int) -> int:
         """Milliseconds a token of an answer by itself in this class."""

@@ -1,6 +1,7 @@
 """Stakes, accounts, lanes and batches as plain Python: the rules of the contracts, without a chain.
 
-Left out: stake of others than the owner, rotated operators, permissions, the ring of failures, what only people call.
+Left out: stake of others than the owner, rotated operators, permissions, what fills the ring of failures, what only
+people call.
 """
 
 from dataclasses import dataclass, field, replace
@@ -65,6 +66,15 @@ class MemoryNode:
     counted_today: int = 0
     counted_day: int = -1
     penalty: int = 0
+    recent_failures: int = 0
+    """Of the last 50 leaves; a test says how many."""
+
+    @property
+    def rate_bps(self) -> int:
+        """The share of its leaves that is drawn."""
+        if self.samples_left:
+            return 10_000
+        return 5_000 if self.recent_failures > 10 else 1_000
 
 
 @dataclass
@@ -208,7 +218,7 @@ class Contracts:
                     stake=Wei(known.stake),
                     unbonding=Wei(0),
                     score=self.score(node),
-                    rate_bps=10_000 if known.samples_left else 1_000,
+                    rate_bps=known.rate_bps,
                 )
             )
         )
@@ -260,7 +270,7 @@ class Contracts:
         self.require(batch.class_id < 32 and known.class_mask >> batch.class_id & 1 == 1, "ClassNotRun")
         self.require(not batch.unreceipted or self.timestamp <= batch.mine_by, "StaleJob")
         self.require(bool(batch.claims), "NoClaims")
-        score, rate = self.score(batch.node), 10_000 if known.samples_left else 1_000
+        score, rate = self.score(batch.node), known.rate_bps
         leaves = tuple(self._take(batch.node, *part) for part in zip(batch.claims, batch.debits, strict=True))
         self._require_sums(batch, sum(leaves))
         self._require_limits(batch, sum(leaves), known)

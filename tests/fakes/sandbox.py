@@ -14,6 +14,7 @@ from typing import Any
 
 import trio
 
+from executor.cards.card_desk import CardsReport
 from executor.scheduler.live_engine import OnTokens
 from executor.scheduler.serving import RunWatch, ServingReport, ServingTally
 from executor.standing import StandingContainers
@@ -60,6 +61,12 @@ class FakeSandbox:
 
     def serving(self) -> ServingReport:
         return self._tally.report()
+
+    def cards(self) -> CardsReport:
+        return CardsReport()
+
+    async def card_news(self) -> None:
+        await trio.sleep_forever()
 
     async def recover(self) -> None:
         self._workspaces.sweep()

@@ -11,6 +11,8 @@ from node.api.views.job import ANSWERED, JobUpdate, JobView, StepView
 from node.api.views.model import ModelFileView, ModelView, PullView
 from node.api.views.money import AccountView, BalanceView, CallView, LaneView, PlanView
 from node.api.views.node import (
+    CardTroubleView,
+    CardView,
     ChainView,
     CountView,
     GpuView,

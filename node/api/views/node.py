@@ -54,8 +54,38 @@ class GpuView:
 
 
 @dataclass(frozen=True, slots=True)
+class CardTroubleView:
+    """What is wrong with a card, what is done about it, and what its owner can do."""
+
+    kind: str
+    words: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class CardView:
+    """One card. state: ready, paused, or out where no new job has it. Memory in bytes; -1 where there is no sensor."""
+
+    uuid: str
+    index: int
+    model: str
+    compute_capability: str
+    parent_uuid: str
+    state: str
+    temperature_c: int
+    used_bytes: int
+    total_bytes: int
+    utilisation_percent: int
+    power_watts: int
+    power_limit_watts: int
+    ecc_uncorrected: int
+    processes: int
+    troubles: tuple[CardTroubleView, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MachineView:
-    """Capacity of this machine: `engine` says whether Docker answers."""
+    """Capacity of this machine: `engine` says whether Docker answers; `gpus` are groups of the `cards`."""
 
     engine: bool
     class_ids: tuple[int, ...]
@@ -63,6 +93,7 @@ class MachineView:
     slots: int
     slots_busy: int
     gpus: tuple[GpuView, ...]
+    cards: tuple[CardView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

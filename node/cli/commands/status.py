@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from node.api.faults import Exit
-from node.api.views import MachineView, ModelServedView, PeerView, ServingView, Snapshot, WatchedView, read
+from node.api.views import CardView, MachineView, ModelServedView, PeerView, ServingView, Snapshot, WatchedView, read
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import client
 from node.cli.ui.options import COMMON, Common, Flag
@@ -49,9 +49,11 @@ def _rows(view: Snapshot) -> Iterator[tuple[str, str]]:
     reached = f"block {chain.head}, final {chain.final}" if chain.connected else "NOT REACHED"
     yield "chain", f"{chain.profile} ({chain.chain_id}) by {chain.rpc}: {reached}"
     yield "peers", f"{view.peers} connected, {sum(node.online for node in view.nodes)} nodes online"
-    yield "machine", _machine(view) if machine.slots or machine.gpus else "runs no containers"
-    for gpu in machine.gpus:
-        yield "", f"{gpu.count} x {gpu.model}, {gpu.temperature_c} C, {gpu.utilisation_percent} % busy"
+    yield "machine", _machine(view) if machine.slots or machine.cards else "runs no containers"
+    for card in machine.cards:
+        yield "", _card(card)
+        for trouble in card.troubles:
+            yield "", f"  {trouble.kind.replace('_', ' ')}: {trouble.words}"
     yield "tasks", _tasks(view.watched)
     yield "serving", _serving(view.serving) if machine.slots else ""
     for model in view.serving.models:
@@ -83,6 +85,14 @@ def _machine(view: Snapshot) -> str:
     engine = "Docker answers" if machine.engine else "Docker DOES NOT ANSWER"
     classes = ", ".join(str(class_id) for class_id in machine.class_ids) or "none"
     return f"{engine}, {machine.slots_busy} of {machine.slots} slots busy, device classes {classes}"
+
+
+def _card(card: CardView) -> str:
+    heat = f", {card.temperature_c} C" if card.temperature_c >= 0 else ""
+    busy = f", {card.utilisation_percent} % busy" if card.utilisation_percent >= 0 else ""
+    power = f", {card.power_watts} of {card.power_limit_watts} W" if card.power_watts >= 0 else ""
+    memory = f"{size(card.used_bytes)} of {size(card.total_bytes)} in use"
+    return f"card {card.index} {card.model}, {card.state.upper()}: {memory}{heat}{busy}{power}"
 
 
 def _tasks(watched: WatchedView) -> str:

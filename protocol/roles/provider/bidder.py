@@ -123,5 +123,8 @@ class Bidder:
 
     def send(self, offer: Offer, signature: bytes) -> tuple[Effect, ...]:
         """Send a signed offer to where its request says."""
+        if self.member.paused:
+            # A card has become hot since the offer was made.
+            return ()
         signed = self._offered.get(RequestId(offer.request_id))
         return (Send(signed.request.requester_peer, SignedOffer(offer, signature)),) if signed else ()

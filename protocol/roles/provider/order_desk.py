@@ -92,7 +92,10 @@ class OrderDesk:
         if job not in answered and len(answered) >= ORDERS_PER_OFFER:
             raise OutOfTurn("more orders for one offer than a client has tries")
         code = self._objection(order, now_ms)
-        if code is None and not self.member.settings.risk_wei and self._rests_on_hope(order):
+        if self.member.paused and code in (None, RefuseCode.LANE):
+            # Its offer was sent before the card was hot. No journal says how hot it was: only a new order is refused.
+            code = RefuseCode.PAUSED
+        elif code is None and not self.member.settings.risk_wei and self._rests_on_hope(order):
             # The owner has taken the risk back since the lane was tried.
             code = RefuseCode.LANE
         elif code is None or (code is RefuseCode.LANE and self._may_wait(order)):

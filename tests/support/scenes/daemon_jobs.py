@@ -16,6 +16,7 @@ from chain.calibration.files import CalibrationFile, ClassNoise
 from chain.tx.keystore import load_key, read_password
 from chain.tx.wallet import Key
 from executor.adapter import Runner
+from executor.cards.card_desk import CardsReport
 from executor.models import ModelStore
 from executor.scheduler.serving import RunWatch, ServingReport, ServingTally
 from executor.standing import StandingContainers
@@ -164,6 +165,12 @@ class Played:
 
     def serving(self) -> ServingReport:
         return self._tally.report()
+
+    def cards(self) -> CardsReport:
+        return CardsReport()
+
+    async def card_news(self) -> None:
+        await trio.sleep_forever()
 
     def add_small_model(self, models: ModelStore) -> ModelManifest:
         raise AssertionError("the models are there from the start")

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from executor.adapter import STOPPED_KEPT, ContainerAdapter
+from executor.cards.card_desk import CardsReport
 from executor.scheduler.serving import ServingReport
 from protocol.effects import ContainerEffect, HoldContainers, RunContainer, ShortenRun, StopContainer
 from protocol.events import ContainerExited, ContainersHeld, DeviceReported, Event, RunShortened, SampleReplayed
@@ -54,6 +55,12 @@ class Endless:
 
     def serving(self) -> ServingReport:
         raise AssertionError
+
+    def cards(self) -> CardsReport:
+        return CardsReport()
+
+    async def card_news(self) -> None:
+        await trio.sleep_forever()
 
     def add_small_model(self, models: object) -> ModelManifest:
         raise AssertionError

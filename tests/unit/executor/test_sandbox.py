@@ -48,6 +48,7 @@ FIELDS: dict[str, Any] = {
     "LogConfig": {"Type": "local", "Config": {"max-size": "1m", "max-file": "1", "compress": "false"}},
     "RestartPolicy": {"Name": "no"},
     "OomScoreAdj": 500,
+    "Runtime": "",
     "DeviceRequests": [],
 }
 

@@ -19,10 +19,18 @@ from tests.fakes.backend import MACHINE, SERVED, WATCHED, FakeBackend
 from tests.unit.node.api.conftest import Door
 
 CARD = views.GpuView("Tesla T4", 2, 70, 9 * 2**30, 16 * 2**30, 50)
-UNITS = ("seconds", "celsius", "bytes", "ratio", "points", "info", "block", "total")
+UNITS = ("seconds", "celsius", "watts", "bytes", "ratio", "points", "info", "block", "total")
 COUNTS = {"alert", "peers", "nodes_online", "chain_connected", "slots", "slots_busy", "jobs_running"}
 COUNTS |= {"batches_open", "cases_open", "node_ready", "streams", "waiting", "engines"}
 COUNTS |= {"hold", "tokens_per_second", "stream_tokens_per_second"}
+COUNTS |= {"card_ready", "card_paused", "card_trouble", "card_ecc_errors"}
+
+
+TROUBLE = views.CardTroubleView("hot", "90 C: its containers are paused until it is under 75 C", "more air")
+BOARD = views.CardView(
+    *("GPU-1", 0, "Tesla T4", "7.5", "", "paused", 90, 7 * 2**30, 16 * 2**30, 50, 65, 70, 0, 1),
+    troubles=(TROUBLE,),
+)
 
 
 async def snapshot(*cards: views.GpuView, watched: views.WatchedView = WATCHED) -> views.Snapshot:
@@ -131,3 +139,20 @@ async def test_control_socket_status_and_metrics_agree(door: Door) -> None:
     assert found["vcoin_task_seconds_mean"] == watched.mean_task_ms / 1000
     assert found["vcoin_case_pass_ratio"] == watched.pass_percent / 100
     assert {field.name for field in fields(watched)} == set((await door.get("status"))["watched"])
+
+
+async def test_each_card_has_its_series_and_its_troubles() -> None:
+    blind = replace(
+        BOARD, uuid="GPU-2", state="ready", temperature_c=-1, power_watts=-1, ecc_uncorrected=-1, troubles=()
+    )
+    view = await FakeBackend(machine=replace(MACHINE, cards=(BOARD, blind))).snapshot()
+    found = numbers(exposition(view))
+    assert (found["vcoin_card_ready{card=GPU-1}"], found["vcoin_card_ready{card=GPU-2}"]) == (0, 1)
+    assert (found["vcoin_card_paused{card=GPU-1}"], found["vcoin_card_paused{card=GPU-2}"]) == (1, 0)
+    assert found["vcoin_card_temperature_celsius{card=GPU-1}"] == 90
+    assert found["vcoin_card_memory_used_bytes{card=GPU-1}"] == 7 * 2**30
+    assert found["vcoin_card_power_watts{card=GPU-1}"] == 65
+    assert found["vcoin_card_trouble{card=GPU-1,kind=hot}"] == 1
+    assert not {name for name in found if "GPU-2" in name} & {
+        f"vcoin_card_{each}{{card=GPU-2}}" for each in ("temperature_celsius", "power_watts", "ecc_errors")
+    }

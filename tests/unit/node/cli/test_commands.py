@@ -53,6 +53,20 @@ async def test_status_shows_the_numbers_that_are_watched(vcoin: Shell) -> None:
         assert words in ran.out
 
 
+async def test_status_shows_each_card_and_what_is_wrong_with_it(vcoin: Shell) -> None:
+    trouble = views.CardTroubleView("power_capped", "its clocks are lowered by its power limit of 70 W", "")
+    card = views.CardView(
+        *("GPU-1", 3, "Tesla T4", "7.5", "", "ready", 71, 7 * 2**30, 16 * 2**30, 50, 65, 70, -1, 1),
+        troubles=(trouble,),
+    )
+    vcoin.backend.machine = replace(vcoin.backend.machine, cards=(card,))
+    ran = await vcoin("status")
+    assert "card 3 Tesla T4, READY: 7.5 GB of 17.2 GB in use, 71 C, 50 % busy, 65 of 70 W" in ran.out
+    assert "power capped: its clocks are lowered by its power limit of 70 W" in ran.out
+    (shown,) = (await vcoin("status", "--json")).json["machine"]["cards"]
+    assert (shown["uuid"], shown["temperature_c"], shown["troubles"][0]["kind"]) == ("GPU-1", 71, "power_capped")
+
+
 async def test_metrics_are_what_a_scrape_reads_and_json_what_the_snapshot_has(vcoin: Shell) -> None:
     ran = await vcoin("node", "metrics")
     assert "\nvcoin_task_seconds_mean 1.5\n" in ran.out
