@@ -20,6 +20,7 @@ from protocol.errors import ExecutorError, ImageMissing
 
 RUNNER = Path(__file__).with_name("runner")
 BASE = "vcoin-base:trixie"
+INFERENCE = "vcoin/inference"
 SUITE = "trixie"
 # A fixed time: two runs with the same mirror give the same bytes.
 EPOCH = "1735689600"
@@ -41,6 +42,11 @@ def tag(folder: Path = RUNNER) -> str:
     return f"vcoin-runner:{runtime(folder)[:12]}"
 
 
+def inference_tag() -> str:
+    """The specification's name of the same image, for those who start it without a node."""
+    return f"{INFERENCE}:{runtime()[:12]}"
+
+
 def find(host: str = DEFAULT_HOST) -> str:
     """The tag of the runner image. Raises: ImageMissing if it is not built; ExecutorError if no Engine answers."""
     name = tag()
@@ -57,10 +63,13 @@ def build(host: str = DEFAULT_HOST, log: IO[bytes] | int = subprocess.DEVNULL) -
     """
     name = tag()
     if _exists(name, host):
+        if not _exists(inference_tag(), host):
+            _run(["docker", "tag", name, inference_tag()], host, log)
         return name
     if not _exists(BASE, host):
         _import_base(host, log)
     command = ["docker", "build", "--pull=false", "--build-arg", f"BASE={BASE}", "--tag", name]
+    command += ["--tag", inference_tag()]
     command += ["--build-arg", f"VCOIN_RUNTIME={runtime()}", *certificates(), str(RUNNER)]
     _run(command, host, log)
     return name
