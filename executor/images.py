@@ -16,10 +16,12 @@ from docker.errors import ImageNotFound
 
 from executor.containers.engine import DEFAULT_HOST
 from executor.containers.faults import engine_errors
+from executor.image_weight import ImageWeight
 from protocol.errors import ExecutorError, ImageMissing
 
 RUNNER = Path(__file__).with_name("runner")
 BASE = "vcoin-base:trixie"
+INFERENCE = "vcoin/inference"
 SUITE = "trixie"
 # A fixed time: two runs with the same mirror give the same bytes.
 EPOCH = "1735689600"
@@ -41,10 +43,20 @@ def tag(folder: Path = RUNNER) -> str:
     return f"vcoin-runner:{runtime(folder)[:12]}"
 
 
+def inference_tag() -> str:
+    """The specification's name of the same image, for those who start it without a node."""
+    return f"{INFERENCE}:{runtime()[:12]}"
+
+
+def weight() -> ImageWeight:
+    """What a build of base and runner image takes, before it begins."""
+    return ImageWeight(fetch_bytes=450_000_000, disk_bytes=1_900_000_000, build_s=230)
+
+
 def find(host: str = DEFAULT_HOST) -> str:
     """The tag of the runner image. Raises: ImageMissing if it is not built; ExecutorError if no Engine answers."""
     name = tag()
-    if not _exists(name, host):
+    if not exists(name, host):
         raise ImageMissing(f"the image {name} is not on this machine: ./scripts/prepare builds it")
     return name
 
@@ -56,13 +68,16 @@ def build(host: str = DEFAULT_HOST, log: IO[bytes] | int = subprocess.DEVNULL) -
     Raises: ExecutorError, transient if a mirror or a registry may be at fault.
     """
     name = tag()
-    if _exists(name, host):
+    if exists(name, host):
+        if not exists(inference_tag(), host):
+            run_docker(["docker", "tag", name, inference_tag()], host, log)
         return name
-    if not _exists(BASE, host):
+    if not exists(BASE, host):
         _import_base(host, log)
     command = ["docker", "build", "--pull=false", "--build-arg", f"BASE={BASE}", "--tag", name]
+    command += ["--tag", inference_tag()]
     command += ["--build-arg", f"VCOIN_RUNTIME={runtime()}", *certificates(), str(RUNNER)]
-    _run(command, host, log)
+    run_docker(command, host, log)
     return name
 
 
@@ -72,7 +87,8 @@ def _sources(folder: Path) -> Iterator[Path]:
     yield from sorted((*folder.rglob("*.py"), *folder.rglob("*.c")))
 
 
-def _exists(name: str, host: str) -> bool:
+def exists(name: str, host: str) -> bool:
+    """Whether an image of this name is on this machine. Raises: ExecutorError if no Engine answers."""
     with engine_errors():
         api: Any = docker.APIClient(base_url=host, version="auto")
         try:
@@ -92,11 +108,11 @@ def _import_base(host: str, log: IO[bytes] | int) -> None:
     environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
     try:
         with subprocess.Popen(make, stdout=subprocess.PIPE, stderr=log, env=environment) as debian:
-            _run(load, host, log, source=debian.stdout)
+            run_docker(load, host, log, source=debian.stdout)
     except OSError as error:
         raise ExecutorError(f"cannot start mmdebstrap: {error.strerror}") from error
     if debian.returncode != 0:
-        _run(["docker", "image", "rm", "--force", BASE], host, log)
+        run_docker(["docker", "image", "rm", "--force", BASE], host, log)
         raise ExecutorError(f"mmdebstrap failed with {debian.returncode}", transient=True)
 
 
@@ -106,13 +122,20 @@ def certificates() -> list[str]:
     return ["--secret", f"id=ca,src={path}"] if path.is_file() else []
 
 
-def _run(command: list[str], host: str, log: IO[bytes] | int, source: IO[bytes] | None = None) -> None:
+def run_docker(
+    command: list[str],
+    host: str,
+    log: IO[bytes] | int,
+    source: IO[bytes] | None = None,
+    timeout_s: int = BUILD_TIMEOUT_S,
+) -> None:
+    """Run the `docker` command against an Engine. Raises: ExecutorError, transient if it ended badly."""
     environment = {**os.environ, "DOCKER_HOST": host, "DOCKER_BUILDKIT": "1"}
     try:
         subprocess.run(
             command,
             check=True,
-            timeout=BUILD_TIMEOUT_S,
+            timeout=timeout_s,
             env=environment,
             stdin=source or subprocess.DEVNULL,
             stdout=log,

@@ -62,6 +62,10 @@ def _has_buildx() -> bool:
     return subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False).returncode == 0
 
 
+def _has_compose() -> bool:
+    return subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
+
+
 def node_major() -> int:
     """The major version of `node` on the PATH, 0 where there is none."""
     try:
@@ -88,6 +92,7 @@ ENGINE = (Requirement("the Docker Engine", _has("dockerd", "containerd", "iptabl
 IMAGE = (
     Requirement("the docker command", _has("docker"), ("docker-cli",)),
     Requirement("docker buildx", lambda: _has("docker")() and _has_buildx(), ("docker-buildx",)),
+    Requirement("docker compose", lambda: _has("docker")() and _has_compose(), ("docker-compose",)),
     Requirement("mmdebstrap", _has("mmdebstrap"), ("mmdebstrap",)),
     Requirement("mkfs.ext4", _has("mkfs.ext4"), ("e2fsprogs",)),
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from node.api.faults import Exit, Fault
+from node.cli.commands.compose import compose
 from node.cli.commands.hold import drain, pause, resume
 from node.cli.commands.liveness import app as liveness
 from node.cli.commands.owner import classes, commission, payout, rotate, unjail
@@ -38,6 +39,7 @@ app.command(unjail)
 app.command(commission)
 app.command(payout)
 app.command(liveness)
+app.command(compose)
 
 ROLES = ",".join(Role)
 DEFAULT_PRICE = "10"

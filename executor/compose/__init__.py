@@ -1,0 +1,1 @@
+"""The inference profile as a compose file: written for a node, and compared with the node's own sandbox."""
