@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from node.api import views
+from protocol.stages.model_shape import ModelShape
 from protocol.stages.token_rules import NO_RULES, TokenRules
 
 
@@ -91,6 +92,12 @@ class ModelCare(Protocol):
 
     async def model(self, name: str) -> views.ModelView:
         """One model in the content store, with its files. Raises: Fault unknown_model, ambiguous."""
+
+    async def shape(self, name: str) -> ModelShape:
+        """The shape of a model that is known here or that peers describe.
+
+        Raises: Fault unknown_model, ambiguous, bad_model, unavailable.
+        """
 
     async def take_step(self, step: ModelStep, name: str) -> views.ModelView:
         """Pin a model, let it be evicted again, or remove all of it. Returns: as it was before a removal, else after.

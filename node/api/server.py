@@ -11,6 +11,7 @@
     GET  /v1/cases/{id}         CaseView            GET  /metrics               the snapshot's numbers for Prometheus
     GET  /v1/models/{id}        ModelView           POST /v1/models/{id}/{step} {} > ModelView; pin, unpin or remove
     POST /v1/models/pull        {model} > PullView a line, until the model is here or the reader leaves
+    GET  /v1/models/{id}/shape  ModelShape: of a model here or of peers, what the need of memory follows from
     POST /v1/embeddings         as OpenAI's, and `checked`: waits for a job and answers with its vectors
     GET  /v1/cases/{id}/leaves  LeavesView          POST /v1/jobs/{id}/proof    {with_content} > a proof's file
     GET  /v1/holds              HoldsView           POST /v1/holds/{step}       {} > HoldsView; drain, pause or resume
@@ -154,6 +155,7 @@ def _routes(backend: Backend) -> Starlette:
             _order("/v1/models", lambda body: backend.add_model(asks.model_source(body)), status=201),
             Route("/v1/models/pull", pull, methods=["POST"]),
             _view("/v1/models/{name}", backend.shelf.model),
+            _view("/v1/models/{name}/shape", backend.shelf.shape),
             *(_order(f"/v1/models/{{name}}/{step}", partial(step_model, step)) for step in ModelStep),
             _view("/v1/holds", backend.holds.view),
             Route("/v1/holds/events", follow_holds),

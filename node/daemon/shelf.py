@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import trio
 
+from executor.model_shapes import shape_of_stored
+from executor.models import ModelUnusable
 from node.api import views as api
 from node.api.admission import find_model
 from node.api.backend import ModelStep
@@ -25,6 +27,7 @@ from protocol.effects import FetchModel
 from protocol.errors import AdapterError, P2PError
 from protocol.events import ModelAdded
 from protocol.stages.blob import ModelManifest
+from protocol.stages.model_shape import ModelShape
 from protocol.wire.ids import Cid, PeerId, TimestampMs
 
 T = TypeVar("T")
@@ -126,6 +129,14 @@ class ModelShelf:
             for each in sorted(holding.manifest.files, key=lambda each: each.path)
         )
         return replace(view, files=files)
+
+    async def shape(self, name: str) -> ModelShape:
+        """See ModelCare."""
+        manifest = await self.find(name)
+        try:
+            return await trio.to_thread.run_sync(shape_of_stored, self._parts.models, manifest)
+        except ModelUnusable as error:
+            raise Fault("bad_model", str(error), "check the id: vcoin model list") from error
 
     async def take_step(self, step: ModelStep, name: str) -> api.ModelView:
         """See ModelCare."""

@@ -18,6 +18,7 @@ from node.daemon.holding import STEPS
 from protocol.errors import Reverted
 from protocol.judging.reading import units_of
 from protocol.roles.holds import HOLD_RULES
+from protocol.stages.model_shape import ModelShape
 
 VCN = 10**18
 OWNER = "0x" + "11" * 20
@@ -145,6 +146,13 @@ class FakeShelf:
     async def model(self, name: str) -> views.ModelView:
         found = find_model(name, tuple(self.backend.models_held))
         return replace(found, files=(views.ModelFileView("tokenizer.json", "cd" * 32, 2_104_556),))
+
+    async def shape(self, name: str) -> ModelShape:
+        found = find_model(name, tuple(self.backend.models_held))
+        return ModelShape(
+            *(found.dtype, found.size_bytes // 2, found.size_bytes, 576, 1_536, 49_152, found.context, 384, 1_536),
+            *((0,) * 30, True),
+        )
 
     async def take_step(self, step: ModelStep, name: str) -> views.ModelView:
         found = find_model(name, tuple(self.backend.models_held))

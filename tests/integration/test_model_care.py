@@ -70,6 +70,8 @@ async def test_model_is_pulled_by_its_id_and_the_oldest_one_leaves_for_the_next(
         assert (broken.value.code, "executor.store" in broken.value.hint) == ("preflight", True)
         (thin / "care").unlink()
         (thin / "away").rename(thin / "care")
+        # Of a model that was evicted the manifest tells the shape.
+        assert (await shelf.shape("first")).stored_bytes == SIZE
         shown = await shelf.model("first")
         assert (shown.state, [file.path for file in shown.files]) == (
             "description",

@@ -4,12 +4,14 @@ from pathlib import Path
 
 from node.api.faults import Exit
 from node.api.views import ModelView, PullView, read
+from node.cli.commands.fit import fit
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import client, require_absolute
 from node.cli.ui.options import COMMON, Common, Flag, noun, require_one
 from node.cli.ui.phrases import BLANK, moment, percent, short, size, span
 
 app = noun("model", "The models in the content store.")
+app.command(fit)
 STEP_WITHIN_S = 300.0
 """Removing tens of gigabytes takes a disk its time."""
 ADDED_WITHIN_S = 1_800.0
