@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pynvml
 
-from executor.cards.card import Card, CardFacts, CardFault, CardProcess, CardsReading, Throttle, with_fault
+from executor.cards.card import NO_CARDS, Card, CardFacts, CardFault, CardProcess, CardsReading, Throttle, with_fault
 from protocol.errors import ExecutorError
 
 T = TypeVar("T")
@@ -259,3 +259,14 @@ def _fault_of(error: Any) -> NvmlFault:
 
 def _text(value: str | bytes) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def read_once() -> CardsReading:
+    """The cards of this machine for a command that ends: a machine without the library has none."""
+    client = NvmlClient()
+    try:
+        return client.read()
+    except LibraryAbsent:
+        return NO_CARDS
+    finally:
+        client.close()

@@ -118,22 +118,19 @@ def _shape(model: str, data_dir: Path | None) -> "ModelShape":
 def _devices(memory: int) -> tuple[list[ServingDevice], list[str]]:
     """The devices to look at, and what is to be said of them."""
     from executor import devices
-    from protocol.errors import ExecutorError
+    from executor.cards import nvml
     from protocol.stages.execution import CLASS_DTYPES
     from protocol.stages.fitting import CARD, PROCESSOR
 
     if memory:
         return [ServingDevice(CARD, f"a card of {size(memory)}", memory, memory)], [ESTIMATED]
-    words = []
-    try:
-        cards, _, _ = devices.gpus()
-    except ExecutorError as error:
-        cards, words = (), [f"the graphics cards cannot be read: {error}; --memory 24GB stands for a card"]
-    else:
-        words = [ESTIMATED] if cards else [NO_CARD]
+    reading = nvml.read_once()
+    cards, words = reading.sound, [ESTIMATED if reading.sound else NO_CARD]
+    if reading.fault is not None:
+        words = [f"the graphics cards cannot be read: {reading.words}; --memory 24GB stands for a card"]
     formats = tuple(CLASS_DTYPES[class_id] for class_id in devices.class_ids())
     total, free = (devices.memory_of(devices.MEMINFO.read_text(), name) for name in ("MemTotal", "MemAvailable"))
-    found = [ServingDevice(CARD, card.model, card.total_bytes, card.free_bytes) for card in cards]
+    found = [ServingDevice(CARD, card.facts.model, card.facts.total_bytes, card.free_bytes) for card in cards]
     return [*found, ServingDevice(PROCESSOR, "processors", total, free, formats)], words
 
 

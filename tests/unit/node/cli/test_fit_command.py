@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from executor import devices
-from executor.devices import Gpu, GpuLost
+from executor.cards import nvml
+from executor.cards.card import NO_CARDS, Card, CardFacts, CardFault, CardsReading
 from node.api.faults import Exit
 from node.cli.commands.fit import memory_bytes
 from tests.fakes.backend import SMOL
@@ -16,7 +17,10 @@ from tests.support.source_tree import REPOSITORY
 from tests.unit.node.cli.conftest import Shell
 
 QWEN = json.loads((REPOSITORY / "tests/vectors/model_configs.json").read_bytes())["published"]["Qwen2.5-7B"]
-CARDS = (Gpu("GPU-1", "NVIDIA A", 40, 20 << 30, 24 << 30, 0), Gpu("GPU-2", "NVIDIA B", 40, 70 << 30, 80 << 30, 0))
+CARDS = (
+    Card(CardFacts("GPU-1", 0, "NVIDIA A", 24 << 30), 40, 4 << 30),
+    Card(CardFacts("GPU-2", 1, "NVIDIA B", 80 << 30), 40, 10 << 30),
+)
 
 
 @pytest.fixture
@@ -44,7 +48,7 @@ def test_memory_stands_for_a_card(shell: Shell, config: str) -> None:
 
 
 def test_each_card_has_its_own_rows(shell: Shell, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "gpus", lambda: (CARDS, "12.4", "550.54"))
+    monkeypatch.setattr(nvml, "read_once", lambda: CardsReading(CARDS, "12.4", "550.54"))
     told = shell.run("model", "fit", config, "--json").json["fits"]
     cards = {each["device"]: each for each in told if (each["engine"], each["format"]) == ("torch", "bf16")}
     assert set(cards) == {"NVIDIA A", "NVIDIA B", "processors"}
@@ -60,7 +64,7 @@ def test_each_card_has_its_own_rows(shell: Shell, config: str, monkeypatch: pyte
 def test_a_machine_without_a_driver_says_so_in_a_line(
     shell: Shell, config: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "gpus", lambda: ((), "", ""))
+    monkeypatch.setattr(nvml, "read_once", lambda: NO_CARDS)
     ran = shell.run("model", "fit", config)
     assert ran.err == ("no graphics card is known: NVML does not answer here; --memory 24GB stands for a card\n")
     assert {line.split()[0] for line in ran.out.splitlines()[5:]} == {"processors"}
@@ -70,10 +74,8 @@ def test_a_machine_without_a_driver_says_so_in_a_line(
 def test_cards_that_cannot_be_read_leave_the_processors(
     shell: Shell, config: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lost() -> None:
-        raise GpuLost("NVML: GPU is lost")
-
-    monkeypatch.setattr(devices, "gpus", lost)
+    lost = CardsReading(fault=CardFault.LOST, words="NVML: GPU is lost")
+    monkeypatch.setattr(nvml, "read_once", lambda: lost)
     ran = shell.run("model", "fit", config)
     assert (ran.code, ran.err.splitlines()) == (
         Exit.OK,
