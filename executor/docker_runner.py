@@ -89,7 +89,9 @@ class DockerRunner:
             self._host, capacity.at_once, capacity.keep_s, self._use, capacity.starts_ahead
         )
         self._tally = ServingTally()
-        self._keeper = CardKeeper(context.engine, context.desk, reader or CardReader())
+        self._keeper = CardKeeper(
+            context.engine, context.desk, reader or CardReader(), is_held=lambda: self._standing.is_held
+        )
         self._runs: dict[bytes, tuple[PendingRun, Generation | None]] = {}
         """The jobs at work, with the containers of those that have their own."""
 

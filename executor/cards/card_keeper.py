@@ -48,6 +48,8 @@ class CardKeeper:
     reader: CardReader = field(default_factory=CardReader)
     clock: Callable[[], float] = trio.current_time
     groups: Callable[[int], str] = cgroup_of
+    is_held: Callable[[], bool] = lambda: False
+    """Whether the owner has all containers stand still: a cool card must not let them go on."""
     _states: dict[str, CardState] = field(default_factory=dict)
     _caps: dict[str, CardTrouble] = field(default_factory=dict)
     """Cards whose power could not be capped."""
@@ -138,6 +140,7 @@ class CardKeeper:
 
     async def _act(self, found: Iterable[FoundOnCards], decisions: dict[str, CardDecision]) -> None:
         """End, pause and let go on: a container of several cards is paused while any of them is stopped."""
+        is_held = self.is_held()
         ended = {job: end for decision in decisions.values() for job, end in decision.ended}
         # The driver knows such a card or instance no more.
         ended |= {each.job: JobEnd.LOST for each in found if not decisions.keys() >= {*each.uuids}}
@@ -145,7 +148,8 @@ class CardKeeper:
             for each in found:
                 if not each.is_mine:
                     continue
-                is_stopped = any(uuid in decisions and decisions[uuid].is_stopped for uuid in each.uuids)
+                is_hot = any(uuid in decisions and decisions[uuid].is_stopped for uuid in each.uuids)
+                is_stopped = is_held or is_hot
                 if each.job in ended:
                     nursery.start_soon(self._end, each, ended[each.job])
                 elif is_stopped != each.is_paused:

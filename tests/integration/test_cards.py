@@ -55,6 +55,20 @@ async def test_a_hot_card_pauses_its_containers_and_no_others(
     ]
 
 
+async def test_a_card_that_cools_lets_nothing_go_on_that_its_owner_holds(house: CardHouse) -> None:
+    job = house.start("aa")
+    house.engine.hold(is_held=True)
+    house.is_held = True
+    for celsius in (40, 90, 40):
+        house.stub[0].temperature = celsius
+        await house.look(1)
+        assert job.state == "paused"
+    house.engine.hold(is_held=False)
+    house.is_held = False
+    await house.look(1)
+    assert job.state == "running"
+
+
 async def test_a_job_that_cannot_wait_moves_and_is_this_machines_failure(house: CardHouse) -> None:
     job = house.start("aa")
     house.stub[0].temperature = 90

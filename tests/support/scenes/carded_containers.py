@@ -80,16 +80,17 @@ class CardedJob:
 
 @dataclass
 class CardHouse:
-    """A machine with two stubbed cards and Docker's engine. now_s: of the keeper's clock."""
+    """A machine with two stubbed cards and Docker's engine. now_s: of the keeper's clock. is_held: by its owner."""
 
     stub: NvmlStub
     engine: Engine
     desk: CardDesk
     now_s: float = 0.0
+    is_held: bool = False
     jobs: list[CardedJob] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.keeper = CardKeeper(self.engine, self.desk, clock=lambda: self.now_s)
+        self.keeper = CardKeeper(self.engine, self.desk, clock=lambda: self.now_s, is_held=lambda: self.is_held)
 
     def start(self, job: str, *uuids: str) -> CardedJob:
         made = CardedJob(self.engine, job, uuids or ("GPU-00000000",))
