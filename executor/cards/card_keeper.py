@@ -83,7 +83,7 @@ class CardKeeper:
             # Without it nothing can be paused, and all processes would look foreign: keep the last report.
             self._tell("", TroubleKind.UNWATCHED, f"what runs on the cards is not known: {error}")
             return self.desk.report
-        self._untell({("", TroubleKind.UNWATCHED.value)})
+        self._untell([("", TroubleKind.UNWATCHED.value)])
         pids = {process.pid for card in reading.cards for process in card.processes}
         names = [each.container for each in found]
         owners = await trio.to_thread.run_sync(containers_of, pids, names, self.groups) if pids else {}
@@ -178,7 +178,7 @@ class CardKeeper:
         for each in report.cards:
             for trouble in each.troubles:
                 self._tell(each.card.uuid, trouble.kind, trouble.words, trouble.fix)
-        self._untell({key for key in self._said if key not in now and key[0]})
+        self._untell([key for key in self._said if key not in now and key[0]])
 
     def _tell(self, uuid: str, kind: TroubleKind | CardFault, words: str, fix: str = "") -> None:
         if (uuid, kind.value) not in self._said:
