@@ -35,7 +35,7 @@ def compose(
     card
         The UUID of a card, as nvidia-smi -L shows it; nothing: no card.
     out
-        Write the file there; nothing: to stdout.
+        Write the file there, where none is yet; nothing: to stdout.
     check
         A compose file; docker compose reads it with its variables, so set them as for docker compose up.
     """
@@ -49,9 +49,18 @@ def compose(
 
     text = compose_file(profile)
     if out is not None:
-        out.write_text(text)
+        _write(out, text)
         output.words(f"wrote {out}; put input and output beside it, then docker compose --file {out} up")
     return output.show(common.json, {"file": text}, lambda: () if out else text.splitlines())
+
+
+def _write(path: Path, text: str) -> None:
+    """Raises: Fault bad_request where there is a file: it may have been edited, or be something else."""
+    try:
+        with path.open("x") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise Fault("bad_request", f"there is a file {path} already", "give another name, or remove it") from error
 
 
 def _check(path: Path, profile: "InferenceProfile", common: Common) -> int:

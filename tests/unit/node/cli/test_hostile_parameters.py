@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -87,10 +88,23 @@ def harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return work
 
 
+USERS = Path("/etc/passwd")
+
+
 def quick(path: Path, password: str) -> object:
     from chain.tx.keystore import create_key
 
     return create_key(path, password, iterations=2)
+
+
+@pytest.fixture(autouse=True)
+def users() -> Iterator[None]:
+    """What the path among the hostile texts leads to: no command writes over a file that is there."""
+    before = USERS.read_bytes()
+    yield
+    if USERS.read_bytes() != before:
+        USERS.write_bytes(before)
+        pytest.fail(f"{USERS} was written over")
 
 
 @pytest.fixture(autouse=True)
