@@ -21,7 +21,9 @@ _NAMES = "container_name hostname labels"
 SERVICE_KEYS = frozenset(_READ.split()) | frozenset(_NAMES.split())
 """What the comparison reads, and what names a container and does nothing else."""
 TOP_KEYS = frozenset({"name", "services", "networks"})
-RUNTIMES = frozenset({"runc", "runsc", "nvidia"})
+DEFAULT_RUNTIME = "runc"
+RUNTIMES = frozenset({DEFAULT_RUNTIME, "runsc", "nvidia"})
+"""Those that are as strong as Docker's default."""
 LIMITS = frozenset({"MAX_MEMORY", "TIMEOUT"})
 """Variables that may be less than the sandbox's."""
 ISOLATED = f"{NETWORK}, internal, no neighbours, no host"
@@ -66,6 +68,7 @@ def request_values(body: Mapping[str, Any]) -> Values:
         "LogConfig": (host["LogConfig"]["Type"], dict(host["LogConfig"]["Config"])),
         "RestartPolicy": host["RestartPolicy"]["Name"],
         "OomScoreAdj": host["OomScoreAdj"],
+        "Runtime": host["Runtime"] or DEFAULT_RUNTIME,
         "DeviceRequests": [each for request in host["DeviceRequests"] for each in request["DeviceIDs"]],
     }
 
@@ -103,6 +106,7 @@ def compose_values(config: Mapping[str, Any]) -> Values:
         "LogConfig": (log.get("driver", "json-file"), dict(log.get("options") or {})),
         "RestartPolicy": service.get("restart", "no"),
         "OomScoreAdj": int(service.get("oom_score_adj") or 0),
+        "Runtime": service.get("runtime") or DEFAULT_RUNTIME,
         "DeviceRequests": [card for device in _reserved(service) for card in device.get("device_ids") or ["all"]],
     }
 
@@ -126,13 +130,11 @@ def _wanted(name: str, value: Any) -> Any:
 
 
 def _strangers(config: Mapping[str, Any]) -> list[WeakField]:
-    """What the reference does not have: keys, services, networks, parts of `deploy`, another runtime."""
+    """What the reference does not have: keys, services, networks, parts of `deploy`."""
     service = config["services"][SERVICE]
     extra = {f"services.{SERVICE}.{key}": service[key] for key in service.keys() - SERVICE_KEYS}
     extra |= {key: config[key] for key in config.keys() - TOP_KEYS if not key.startswith("x-")}
     extra |= {f"services.{name}": "a service" for name in config["services"].keys() - {SERVICE}}
-    if service.get("runtime", "runc") not in RUNTIMES:
-        extra[f"services.{SERVICE}.runtime"] = service["runtime"]
     deploy = dict(service.get("deploy") or {})
     resources = dict(deploy.pop("resources", None) or {})
     reservations = dict(resources.pop("reservations", None) or {})
@@ -242,6 +244,7 @@ RULES: dict[str, Callable[[Any, Any], bool]] = {
     "NetworkMode": lambda expected, found: found in (expected, ISOLATED),
     "OomScoreAdj": lambda expected, found: found >= expected,
     "PidsLimit": _at_most,
+    "Runtime": lambda expected, found: found == expected or (expected == DEFAULT_RUNTIME and found in RUNTIMES),
     "ShmSize": _at_most,
     "Tmpfs": _tmpfs,
     "Ulimits": _ulimits,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from executor.containers.card_access import RuntimeChoice
 from executor.containers.sandbox import INPUT, MODELS, OUTPUT, Limits, Mount, Sandbox
 
 PROJECT, SERVICE, NETWORK = "vcoin", "inference", "vcoin-net"
@@ -42,7 +43,8 @@ class InferenceProfile:
     """What differs from node to node.
 
     models: the folder of the model store's models. folder: where input and output lie. model: the name of a folder in
-    `models`, empty if MODEL_NAME is to say it. card: the UUID of a card, empty for none.
+    `models`, empty if MODEL_NAME is to say it. card: the UUID of a card, empty for none. runtime: Docker's runtime for
+    it, empty for the default.
     """
 
     image: str = "vcoin/inference:latest"
@@ -51,6 +53,7 @@ class InferenceProfile:
     folder: str = "."
     model: str = ""
     card: str = ""
+    runtime: str = ""
 
     def sandbox(self) -> Sandbox:
         """The container that this node's sandbox would make."""
@@ -60,8 +63,13 @@ class InferenceProfile:
             Mount(f"{self.folder}/output", OUTPUT, read_only=False),
             Mount(f"{self.models}/{self.model}", inside),
         )
-        cards = (self.card,) if self.card else ()
-        return Sandbox(self.image, self.limits, mounts, {"MODEL_PATH": inside}, gpu_uuids=cards)
+        return Sandbox(
+            *(self.image, self.limits, mounts, {"MODEL_PATH": inside}),
+            gpu_uuids=(self.card,) if self.card else (),
+            # One variable says what may be taken, of the card and of the machine.
+            card_bytes=self.limits.memory_bytes if self.card else 0,
+            choice=RuntimeChoice(self.runtime),
+        )
 
 
 def compose_file(profile: InferenceProfile) -> str:
@@ -117,6 +125,8 @@ def _service(profile: InferenceProfile) -> dict[str, object]:
         ],
         "networks": [NETWORK],
     }
+    if host["Runtime"]:
+        service["runtime"] = host["Runtime"]
     if host["DeviceRequests"]:
         device = {"driver": "nvidia", "device_ids": [card], "capabilities": ["gpu"]}
         service["deploy"] = {"resources": {"reservations": {"devices": [device]}}}

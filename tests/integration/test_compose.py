@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -126,7 +127,7 @@ def test_card_of_the_caller_is_the_one_that_is_reserved(profile: InferenceProfil
         ("init: true", 'init: true\n    pid: "host"', "services.inference.pid"),
         ("init: true", 'init: true\n    devices: ["/dev/kmsg"]', "services.inference.devices"),
         ("init: true", 'init: true\n    ports: ["80:80"]', "services.inference.ports"),
-        ("init: true", 'init: true\n    runtime: "sysbox"', "services.inference.runtime"),
+        ("init: true", 'init: true\n    runtime: "sysbox"', "Runtime"),
         ("init: true", "init: true\n    deploy: {replicas: 9}", "services.inference.deploy replicas"),
         ("networks:\n  vcoin", "  more: {image: x, network_mode: none}\nnetworks:\n  vcoin", "services.more"),
     ],
@@ -152,6 +153,13 @@ def test_stronger_edit_is_no_finding(profile: InferenceProfile, tmp_path: Path) 
         (f'networks: ["{NETWORK}"]', 'network_mode: "none"\n    runtime: "runsc"'),
     )
     assert weaker(path, profile) == []
+
+
+def test_runtime_of_the_owner_is_kept(profile: InferenceProfile, tmp_path: Path) -> None:
+    strict = dataclasses.replace(profile, runtime="runsc")
+    assert weaker(written(strict, tmp_path), strict) == []
+    assert weaker(written(strict, tmp_path, ('runtime: "runsc"', 'runtime: "runc"')), strict) == ["Runtime"]
+    assert weaker(written(profile, tmp_path), strict) == ["Runtime"]
 
 
 def test_variable_that_opens_the_container_is_found(profile: InferenceProfile, tmp_path: Path) -> None:

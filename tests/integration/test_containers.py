@@ -12,6 +12,7 @@ import pytest
 import requests
 from docker.errors import APIError
 
+from executor.cards.card_desk import CardLease
 from executor.containers.ending import EXIT_KILLED, Intent
 from executor.containers.engine import Engine
 from executor.containers.sandbox import MIB, Limits, Sandbox
@@ -228,8 +229,9 @@ def test_missing_image_is_told_at_once(context: RunnerContext, tmp_path: Path) -
 
 
 def test_card_that_is_not_there_is_the_providers_fault(context: RunnerContext, tmp_path: Path) -> None:
-    task = Task(bytes(32), "good", {}, {}, ("a",), LIMITS, gpu_uuids=("GPU-00000000-0000-0000-0000-000000000000",))
-    finish = ContainerRun(context.engine, context.image, task).run(
+    task = Task(bytes(32), "good", {}, {}, ("a",), LIMITS)
+    lease = CardLease(("GPU-00000000-0000-0000-0000-000000000000",), 1 << 30)
+    finish = ContainerRun(context.engine, context.image, task, lambda: lease).run(
         tmp_path / "run", tmp_path / "kept", lambda said: None
     )
     assert finish.outcome is Outcome.PROVIDER

@@ -284,7 +284,7 @@ async def test_engine_that_hangs_counts_as_away(private: PrivateEngine, context:
         started = time.monotonic()
         with pytest.raises(ExecutorError, match="does not answer"):
             await runner.report()
-        assert time.monotonic() - started < 2 * PROBE_S
+        assert time.monotonic() - started < 4 * PROBE_S
     finally:
         private.signal(signal.SIGCONT)
     assert (await runner.report()).status.slots == 1

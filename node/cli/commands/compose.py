@@ -93,6 +93,7 @@ def _profile(settings: "ExecutorConfig", model: str, card: str) -> "InferencePro
         models=str(settings.store / "models"),
         model=_folder_of(settings, model) if model else "",
         card=_card(card) if card else "",
+        runtime=settings.runtime,
     )
 
 
