@@ -28,10 +28,10 @@ class EngineNeed:
     stored: formats of weights that it loads; nothing: every one. runtime_bytes: of its programs. vocab_bytes: for each
     token of the vocabulary, what tokenizer and grammars take. kept_dtype: of keys and values. kept_bps: their share at
     the peak for several streams; one stream has them once. is_cut: whether it drops what lies behind a window.
-    is_copied: whether it maps the files of weights all the time, beside its own weights; others do so while they load.
-    attention: see WIDENED. piece: tokens of one pass. outputs: tokens whose logits are made at once, 0: one of each
-    stream. most_streams, most_tokens: of all streams, the engine's own limits; 0: none. is_measured: against a real
-    engine.
+    weights_bps: the share of what is stored that its own weights take. is_copied: whether it maps the files of weights
+    all the time, beside its own weights; others do so while they load. attention: see WIDENED. piece: tokens of one
+    pass. outputs: tokens whose logits are made at once, 0: one of each stream. most_streams, most_tokens: of all
+    streams, the engine's own limits; 0: none. is_measured: against a real engine.
     """
 
     device: str
@@ -45,6 +45,7 @@ class EngineNeed:
     outputs: int = 0
     vocab_bytes: int = 0
     kept_bps: int = BPS
+    weights_bps: int = BPS
     is_cut: bool = False
     is_copied: bool = False
     most_streams: int = 0
@@ -71,11 +72,12 @@ def _torch(device: str, dtype: str, runtime_mib: int, stored: tuple[str, ...]) -
     )
 
 
-def _llama(device: str, dtype: str, runtime_mib: int) -> EngineNeed:
+def _llama(device: str, dtype: str, runtime_mib: int, weights_bps: int = BPS) -> EngineNeed:
     is_measured = device == PROCESSOR
     return EngineNeed(
         *(device, LLAMA, dtype, (dtype,), runtime_mib * MIB, "fp16", MASKED, PASS_TOKENS, OUTPUT_TOKENS),
         vocab_bytes=TOKEN_BYTES if is_measured else 0,
+        weights_bps=weights_bps,
         is_copied=is_measured,
         most_streams=WRITERS,
         most_tokens=CELLS,
@@ -87,7 +89,8 @@ ENGINES = (
     _torch(PROCESSOR, "fp32", 390, (*WIDE, *BLOCK_OF)),
     _torch(PROCESSOR, "bf16", 390, WIDE),
     _llama(PROCESSOR, "bf16", 100),
-    _llama(PROCESSOR, "q8_0", 100),
+    # On processors with AMX it lays the blocks out anew, an eighth wider; on others this is so much too many.
+    _llama(PROCESSOR, "q8_0", 115, 11_200),
     _torch(CARD, "fp32", 640, WIDE),
     _torch(CARD, "bf16", 640, WIDE),
     _llama(CARD, "bf16", 512),
@@ -136,7 +139,7 @@ def peak_of(shape: ModelShape, engine: EngineNeed, context: int, streams: int) -
     width, kept_width = BYTES_OF.get(engine.dtype, 0), BYTES_OF[engine.kept_dtype]
     # Weights of the engine's own format are used as they are stored.
     is_same = shape.dtype == engine.dtype
-    weights_bytes = shape.stored_bytes if is_same else width * shape.parameters
+    weights_bytes = shape.stored_bytes * engine.weights_bps // BPS if is_same else width * shape.parameters
     kept = shape.kept(context, is_cut=engine.is_cut) * streams * kept_width
     share = engine.kept_bps if streams > 1 else BPS
     piece = min(engine.piece, context)
