@@ -185,7 +185,7 @@ def _is_plain_llama(config: Mapping[str, Any]) -> bool:
 
 def _dtype(config: Mapping[str, Any]) -> str:
     told = config.get("dtype") or config.get("torch_dtype") or "bfloat16"
-    if told not in DTYPES:
+    if not isinstance(told, str) or told not in DTYPES:
         raise Malformed(f"config.json states the number format {str(told)[:40]!a}, and {', '.join(DTYPES)} are known")
     return DTYPES[told]
 

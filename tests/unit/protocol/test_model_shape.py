@@ -76,6 +76,7 @@ def test_weights_in_files_have_the_last_word() -> None:
         ({"num_hidden_layers": "32"}, "num_hidden_layers as a whole number from 1 to 4096"),
         ({"num_key_value_heads": 5}, "num_key_value_heads as a whole number from 1 to 4"),
         ({"torch_dtype": "int3"}, "number format 'int3'"),
+        ({"torch_dtype": ["bfloat16"]}, "number format \"\\['bfloat16'\\]\""),
         ({"sliding_window": -1, "model_type": "mistral"}, "sliding_window as a whole number"),
     ],
 )
