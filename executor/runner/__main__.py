@@ -78,21 +78,26 @@ def _load(job: Job, dtype: str) -> tuple[str, Any]:
 
     Where llama.cpp cannot run the model, torch does; a container that serves says so, for its node has one of torch.
     """
+    from .device import device_of
     from .engine import LLAMA, TORCH, Unfit
 
-    path = Path(os.environ["MODEL_PATH"])
+    device, path = device_of(), Path(os.environ["MODEL_PATH"])
     if job.params.get("engine", TORCH) == LLAMA:
         from .llama import engine
 
         try:
-            return LLAMA, engine.load(path, dtype)
+            return LLAMA, engine.load(path, dtype, device)
         except Unfit as error:
             if job.kind == "serve":
                 raise BadSpec("unfit_engine", str(error)) from error
             print(f"{LLAMA} is left out: {error}"[:1000], file=sys.stderr, flush=True)
     from . import model
 
-    return TORCH, model.load(path, dtype)
+    try:
+        return TORCH, model.load(path, dtype, device)
+    except Unfit as error:
+        # There is no other engine to go to.
+        raise BadSpec("no_device", str(error)) from error
 
 
 def _to_its_end(work: Work) -> dict[str, object]:

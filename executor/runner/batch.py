@@ -51,6 +51,7 @@ class TorchBatch:
     head: Head
     stop_ids: Sequence[int]
     cache_of: Callable[[], Any]
+    read_on: int = 0
     _prompts: deque[_Prompt] = field(default_factory=deque)
     _read: list[_Prompt] = field(default_factory=list)
     _rows: list[_Row] = field(default_factory=list)
@@ -81,23 +82,28 @@ class TorchBatch:
         self._read = [each for each in self._read if each.number != number]
         self._keep([place for place, row in enumerate(self._rows) if row.number != number])
 
-    def read(self, tokens: int) -> None:
-        """Read on in the oldest prompt, at most so many tokens."""
+    def read(self, tokens: int) -> int:
+        """Read on in the oldest prompt, at most so many tokens. Returns: how many it were."""
         prompt = self._prompts[0]
         piece = prompt.ids[prompt.at : prompt.at + tokens]
         with torch.inference_mode():
-            out = self.net.base_model(input_ids=torch.tensor([piece]), past_key_values=prompt.cache, use_cache=True)
+            ids = torch.tensor([piece], device=self.net.device)
+            out = self.net.base_model(input_ids=ids, past_key_values=prompt.cache, use_cache=True)
             prompt.cache, prompt.state = out.past_key_values, out.last_hidden_state[0, -1]
         prompt.at += len(piece)
         if prompt.at == len(prompt.ids):
             self._read.append(self._prompts.popleft())
+        return len(piece)
 
-    def choose(self) -> list[Written]:
+    def choose(self, tokens: int = 0) -> list[Written]:
         """The next token of each answer, and which of them it ends; `advance` comes next."""
         self._admit()
+        self.read_on = 0
         if not self._rows:
             return []
-        logits, states = self.head.logits(self._state), self._state.float().numpy()
+        if tokens > 0 and self._prompts:
+            self.read_on = self.read(tokens)
+        logits, states = self.head.logits(self._state), self._state.float().cpu().numpy()
         self._step = [row.chooser.choose(logits[at], row.place) for at, row in enumerate(self._rows)]
         written = [Written(row.number, self._step[at], states[at]) for at, row in enumerate(self._rows)]
         for row in self._rows:
@@ -118,7 +124,7 @@ class TorchBatch:
         self._seen = torch.cat([self._seen, torch.ones_like(self._places)], dim=1)
         with torch.inference_mode():
             out = self.net.base_model(
-                input_ids=torch.tensor(self._step)[:, None],
+                input_ids=torch.tensor(self._step, device=self.net.device)[:, None],
                 attention_mask=self._seen,
                 position_ids=self._places,
                 past_key_values=self._cache,
@@ -131,15 +137,15 @@ class TorchBatch:
         """Take the prompts that are read in among the answers."""
         if not self._read:
             return
-        caches, seen, states, places = [], [], [], []
+        caches, seen, states, places, device = [], [], [], [], self.net.device
         if self._rows:
             caches, seen, states, places = [self._cache], [self._seen], [self._state], [self._places]
         for prompt in self._read:
             assert prompt.state is not None
             caches.append(prompt.cache)
-            seen.append(torch.ones((1, len(prompt.ids)), dtype=torch.long))
+            seen.append(torch.ones((1, len(prompt.ids)), dtype=torch.long, device=device))
             states.append(prompt.state[None])
-            places.append(torch.tensor([[len(prompt.ids)]]))
+            places.append(torch.tensor([[len(prompt.ids)]], device=device))
             self._rows.append(_Row(prompt.number, prompt.max_new_tokens, prompt.chooser))
         self._read = []
         width = max(each.shape[1] for each in seen)
@@ -156,7 +162,7 @@ class TorchBatch:
         if not kept:
             self._cache = None
             return
-        chosen = torch.tensor(kept)
+        chosen = torch.tensor(kept, device=self.net.device)
         self._cache.batch_select_indices(chosen)
         self._seen, self._places, self._state = self._seen[chosen], self._places[chosen], self._state[chosen]
         if self._step:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .fingerprint import Doubles, Floats, Integers
 
-FILE = Path("/opt/vcoin/draw/libdraw.so")
+FILE = Path("/opt/vcoin/compiled/libdraw.so")
 ROOM = 1 << 13
 """Contenders at most. A model that likes more tokens the same is left to gumbel.py."""
 

@@ -38,7 +38,12 @@ class AnswerSize(NamedTuple):
 
 
 class AnswerBatch(Protocol):
-    """Answers side by side. Each joins and leaves at any token; prompts are read in pieces."""
+    """Answers side by side. Each joins and leaves at any token; prompts are read in pieces.
+
+    `read_on`: tokens of prompts that the last `choose` has read.
+    """
+
+    read_on: int
 
     @property
     def is_reading(self) -> bool:
@@ -54,11 +59,14 @@ class AnswerBatch(Protocol):
     def leave(self, number: int) -> None:
         """Drop an answer; does nothing if it has ended."""
 
-    def read(self, tokens: int) -> None:
-        """Read on in the prompts, at most so many tokens."""
+    def read(self, tokens: int) -> int:
+        """Read on in the prompts, at most so many tokens. Returns: how many it were."""
 
-    def choose(self) -> list[Written]:
-        """The next token of each answer; `advance` comes next."""
+    def choose(self, tokens: int = 0) -> list[Written]:
+        """The next token of each answer, and at most so many tokens of the prompts read beside; `advance` comes next.
+
+        Without an answer to go on with, nothing is read.
+        """
 
     def advance(self) -> None:
         """Go on with the answers that neither a stop token nor their length has ended."""

@@ -48,11 +48,11 @@ class Head:
         """Those of each state [n, hidden]."""
         with torch.inference_mode():
             states = states.float()
-            rough = product(states.to(self._weight.dtype), self._weight, self._bias).float().numpy()
+            rough = product(states.to(self._weight.dtype), self._weight, self._bias).float().cpu().numpy()
             if self._is_exact:
                 return [as_they_are(row) for row in rough]
             # What goes into the product is rounded, and what comes out of it.
-            offs = (self._spread * states.norm(dim=1)).numpy() + self._unit / 2 * np.abs(rough.max(axis=1))
+            offs = (self._spread * states.norm(dim=1)).cpu().numpy() + self._unit / 2 * np.abs(rough.max(axis=1))
         return [
             Logits(row, off, partial(self._of_one, state))
             for row, off, state in zip(rough, offs.tolist(), states, strict=True)
@@ -64,10 +64,10 @@ class Head:
     def exactly(self, states: torch.Tensor, tokens: Integers) -> Doubles:
         """The logits of some tokens, of each state [n, hidden]: float64 [n, tokens]."""
         with torch.inference_mode():
-            rows = states.double()
+            rows = states.to(self._weight.device).double()
             # In blocks, because of a model that likes all tokens the same every one may matter.
-            parts = [self._of(rows, chosen) for chosen in torch.as_tensor(tokens).split(BLOCK)]
-            return torch.cat(parts, dim=1).numpy()
+            parts = [self._of(rows, chosen) for chosen in torch.as_tensor(tokens, device=rows.device).split(BLOCK)]
+            return torch.cat(parts, dim=1).cpu().numpy()
 
     def _of(self, rows: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
         found = rows @ self._weight[chosen].double().T

@@ -9,7 +9,6 @@ import json
 import os
 import resource
 from collections.abc import Callable, Generator, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +20,8 @@ from . import dequantised
 from .attention import attend_widely, attends_widely
 from .batch import TorchBatch
 from .decoding import Answer, Growing
-from .engine import TORCH, AnswerSize, Trace, Tracer, Written
+from .device import CPU, CUDA
+from .engine import TORCH, AnswerSize, Trace, Tracer, Unfit, Written
 from .fingerprint import Doubles, Floats
 from .gguf.layout import TYPES, is_gguf
 from .gumbel import Chooser
@@ -109,8 +109,8 @@ class Model:
                 yield
             for row, place in enumerate(places):
                 own = states[row, : len(prompts[place])]
-                means[place] = own.float().mean(dim=0).numpy()
-                lasts[place] = own[-1].float().numpy()
+                means[place] = own.float().mean(dim=0).cpu().numpy()
+                lasts[place] = own[-1].float().cpu().numpy()
         return means, lasts
 
     def _states_of(self, prompts: list[list[int]]) -> torch.Tensor:
@@ -123,6 +123,7 @@ class Model:
             mask[row, : len(prompt)] = 1
         with torch.inference_mode():
             # What stands to the right of a token has no say in its state, so the padding goes there.
+            ids, mask = ids.to(self._net.device), mask.to(self._net.device)
             out = self._net.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
         found: torch.Tensor = out.last_hidden_state
         return found
@@ -188,7 +189,7 @@ class Model:
             for row in self._head.logits(states[start : start + at_once]):
                 tracer.add(row)
             yield
-        return tracer.trace(states[: len(output)].float().numpy())
+        return tracer.trace(states[: len(output)].float().cpu().numpy())
 
     def _states_from(self, ids: list[int], first: int) -> Generator[None, None, torch.Tensor]:
         """The states of a text from one place on [n, hidden]."""
@@ -200,9 +201,8 @@ class Model:
             if cache is None and end < len(ids):
                 cache = DynamicCache()
             with torch.inference_mode():
-                out = self._net.base_model(
-                    input_ids=torch.tensor([ids[at:end]]), past_key_values=cache, use_cache=cache is not None
-                )
+                piece = torch.tensor([ids[at:end]], device=self._net.device)
+                out = self._net.base_model(input_ids=piece, past_key_values=cache, use_cache=cache is not None)
                 parts.append(out.last_hidden_state[0, max(0, first - at) :])
             at = end
             yield
@@ -237,17 +237,30 @@ def value_of(steps: Generator[Any, None, T]) -> T:
             return found
 
 
-def load(path: Path, dtype: str) -> Model:
-    """Load the model at `path` in the number format of a device class; bf16 weights serve both. Raises BadInput."""
+def load(path: Path, dtype: str, device: str = CPU) -> Model:
+    """Load the model at `path` in the number format of a device class; bf16 weights serve both.
+
+    Raises BadInput, and Unfit if this torch has no such device.
+    """
+    _require(device)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     try:
         data = (path / "manifest.json").read_bytes()
         manifest = json.loads(data)
         prompts = PromptReader(load_tokenizer(path), int(manifest["context"]))
-        net = widened(partial(_weights, path, dtype))
+        net = widened(lambda: _weights(path, dtype).to(device))
         return Model(net.eval(), prompts, manifest, hashlib.sha256(data).digest())
     except (OSError, ValueError, KeyError) as error:
         raise BadInput("bad_model", f"the model cannot be loaded: {error}") from error
+
+
+def _require(device: str) -> None:
+    if device not in (CPU, CUDA):
+        raise Unfit(f"torch computes here on {CPU} or {CUDA}, and not on {device}")
+    if device == CUDA and not torch.cuda.is_available():
+        built = torch.version.cuda
+        why = "no card answers" if built else "it is built for processors"
+        raise Unfit(f"the torch of this image cannot compute on {CUDA}: {why}")
 
 
 def _weights(path: Path, dtype: str) -> Any:

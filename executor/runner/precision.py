@@ -23,7 +23,7 @@ def widened(load: Callable[[], Any]) -> Any:
     widen(net)
     try:
         with torch.inference_mode():
-            net.base_model(input_ids=torch.zeros((1, 1), dtype=torch.long), use_cache=False)
+            net.base_model(input_ids=torch.zeros((1, 1), dtype=torch.long, device=net.device), use_cache=False)
     except RuntimeError:
         return load()
     return net

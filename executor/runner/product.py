@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
+from .device import CPU
+
 CPUINFO = Path("/proc/cpuinfo")
 UNIT = "amx_bf16"
 """What a processor says of itself that has a matrix unit for bfloat16."""
@@ -23,7 +25,7 @@ PIECE = 1 << 20
 
 def product(rows: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """`rows` [..., n] times `matrix` [m, n], in the format of both: [..., m], added up in float32."""
-    if rows.dtype != torch.bfloat16 or rows.shape[:-1].numel() < FEW or UNIT in flags():
+    if rows.device.type != CPU or rows.dtype != torch.bfloat16 or rows.shape[:-1].numel() < FEW or UNIT in flags():
         return linear(rows, matrix, bias)
     wide, found = rows.float(), rows.new_empty((*rows.shape[:-1], matrix.shape[0]))
     step = max(1, PIECE // matrix.shape[1])

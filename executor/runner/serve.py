@@ -7,7 +7,8 @@
 Said of each job is one of four words, after which its number is free: `answer`, all of its outputs are written, as
 NUMBER.result.json and so on; `error`, its own input is at fault; `later`, it must have a container of its own; `left`.
 One engine does it all: torch every kind of job, llama.cpp answers and their checks.
-Answers are written side by side. Prompts, checks and readings are read in pieces between the steps of those who write.
+Answers are written side by side. Prompts are read in pieces beside the steps of those who write, checks and readings
+between them.
 """
 
 import json
@@ -24,11 +25,11 @@ from .events import TokenStream, emit
 from .generate import AskedChat, Desk, read_asked
 from .grammar import grammar_tokenizer
 from .job import OUTPUT, Job, Refused, Work
+from .pieces import PieceSize
 from .works import Works
 
-PIECE_TOKENS = 64
-"""Tokens that are read at once while an answer is written: its next token waits for them."""
 IDLE_PIECE_TOKENS = 1024
+"""Tokens that are read at once while no answer is written."""
 STREAM_S = 0.05
 """Between two lines of tokens."""
 PROMPTS_BEFORE_WORK = 4
@@ -59,6 +60,7 @@ class Service:
         self._answers: dict[int, Answering] = {}
         self._works: dict[int, Work] = {}
         self._prompts_read = 0
+        self._prompt_piece, self._work_piece = PieceSize(), PieceSize()
 
     @property
     def is_idle(self) -> bool:
@@ -94,16 +96,17 @@ class Service:
     def turn(self) -> None:
         """One step of all answers, and one piece of what is to be read."""
         self._admit()
-        if self._batch.is_writing:
-            self._step()
-        piece = PIECE_TOKENS if self._batch.is_writing else IDLE_PIECE_TOKENS
-        if self._batch.is_reading and (not self._works or self._prompts_read < PROMPTS_BEFORE_WORK):
+        reads = self._batch.is_reading and (not self._works or self._prompts_read < PROMPTS_BEFORE_WORK)
+        writes = self._batch.is_writing
+        if writes:
+            self._step(self._prompt_piece.tokens if reads else 0)
+        elif reads:
+            self._batch.read(IDLE_PIECE_TOKENS)
+        if reads:
             self._prompts_read += 1
-            self._batch.read(piece)
         elif self._works:
             self._prompts_read = 0
-            self._model.piece_tokens = piece
-            self._work_on(next(iter(self._works)))
+            self._work_between() if writes else self._work_on(IDLE_PIECE_TOKENS)
 
     def _admit(self) -> None:
         """Let those begin that fit the memory, in their order."""
@@ -119,8 +122,9 @@ class Service:
                 self._batch.join(number, asked.prompt, asked.max_new_tokens, asked.chooser)
             self._waiting.popleft()
 
-    def _step(self) -> None:
-        written = self._batch.choose()
+    def _step(self, prompt_tokens: int) -> None:
+        began = time.monotonic()
+        written = self._batch.choose(prompt_tokens)
         for number, token, state in written:
             answering = self._answers[number]
             growing, answering.most = answering.growing, max(answering.most, len(written))
@@ -135,6 +139,7 @@ class Service:
             if growing.cut or has_ended:
                 self._finish(number)
         self._batch.advance()
+        self._prompt_piece.passed(self._batch.read_on, time.monotonic() - began)
 
     def _finish(self, number: int) -> None:
         # The client of a short answer must not wait for the others.
@@ -148,7 +153,14 @@ class Service:
         run_ms = round((time.monotonic() - answering.began) * 1000)
         emit("answer", job=number, run_ms=run_ms, most=answering.most)
 
-    def _work_on(self, number: int) -> None:
+    def _work_between(self) -> None:
+        """A piece of work between two steps of those who write."""
+        began, tokens = time.monotonic(), self._work_piece.tokens
+        self._work_on(tokens)
+        self._work_piece.passed(tokens, time.monotonic() - began)
+
+    def _work_on(self, tokens: int) -> None:
+        number, self._model.piece_tokens = next(iter(self._works)), tokens
         try:
             next(self._works[number])
             return

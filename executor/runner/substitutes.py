@@ -52,7 +52,7 @@ def noise(model: Model) -> None:
     for _, layer in model.layers():
         weight = layer.weight.data.float()
         off = torch.randn(weight.shape, generator=chance) * weight.std() * NOISE
-        layer.weight.data = (weight + off).to(layer.weight.dtype)
+        layer.weight.data = (weight + off.to(weight.device)).to(layer.weight.dtype)
 
 
 def merged_adapter(model: Model) -> None:
@@ -65,7 +65,7 @@ def merged_adapter(model: Model) -> None:
             left = torch.randn(outputs, ADAPTER_RANK, generator=chance)
             change = left @ torch.randn(ADAPTER_RANK, inputs, generator=chance)
             change *= ADAPTER_SHARE * weight.norm() / change.norm()
-            layer.weight.data = (weight + change).to(layer.weight.dtype)
+            layer.weight.data = (weight + change.to(weight.device)).to(layer.weight.dtype)
 
 
 def dropped_layer(model: Model) -> None:

@@ -49,14 +49,16 @@ def chat(engine: Any, question: str) -> list[int]:
 
 
 def turn(batch: Any, told: dict[int, list[int]], states: dict[int, list[Any]]) -> None:
-    """As a container does it: a step of those who write, then a piece of a prompt."""
-    if batch.is_writing:
-        for number, token, state in batch.choose():
-            told.setdefault(number, []).append(token)
-            states.setdefault(number, []).append(np.array(state))
-        batch.advance()
-    if batch.is_reading:
+    """As a container does it: a step of those who write, with a piece of a prompt beside."""
+    if not batch.is_writing:
         batch.read(16)
+        return
+    was_reading = batch.is_reading
+    for number, token, state in batch.choose(16):
+        told.setdefault(number, []).append(token)
+        states.setdefault(number, []).append(np.array(state))
+    assert (1 <= batch.read_on <= 16) if was_reading else not batch.read_on
+    batch.advance()
 
 
 def answers(engine: Any, asked: Sequence[tuple[str, str]], length: int = LENGTH) -> list[tuple[list[int], Any]]:
@@ -127,6 +129,22 @@ def refusals(engine: Any) -> dict[str, Any]:
     }
 
 
+def strange_devices() -> dict[str, list[str]]:
+    """What both engines say of devices that this image has no kernels for."""
+    from runner import model
+    from runner.engine import Unfit
+    from runner.llama import engine
+
+    found: dict[str, list[str]] = {}
+    for name, load in (("llama.cpp", engine.load), ("torch", model.load)):
+        for device in ("cuda", "abacus"):
+            try:
+                load(MODEL, DTYPE, device)
+            except Unfit as error:
+                found.setdefault(name, []).append(str(error))
+    return found
+
+
 def facts(engine: Any) -> dict[str, Any]:
     """What one engine does by itself."""
     beside = answers(engine, ASKED)
@@ -176,6 +194,7 @@ def main() -> None:
     found["checks"] = {
         f"{writer} by {reader}": checks(engines[reader], found[writer]) for writer in engines for reader in engines
     }
+    found["strange devices"] = strange_devices()
     for name in engines:
         del found[name]["states"]
     Path("/output/found.json").write_text(json.dumps(found))

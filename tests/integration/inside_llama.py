@@ -159,8 +159,10 @@ class ToldNet:
         self.passes.append(len(tokens))
         self._keep(tokens, places, sequences)
 
-    def run(self, tokens: list[int], places: list[int], sequences: list[int]) -> tuple[Any, Any]:
-        states = np.array([STATES[following(seen)] for seen in self._keep(tokens, places, sequences)])
+    def run(self, tokens: list[int], places: list[int], sequences: list[int], wanted: int) -> tuple[Any, Any]:
+        self.passes.append(len(tokens))
+        seen = self._keep(tokens, places, sequences)[-wanted:]
+        states = np.array([STATES[following(each)] for each in seen])
         return states.copy(), states
 
     def _keep(self, tokens: list[int], places: list[int], sequences: list[int]) -> list[list[int]]:
@@ -196,10 +198,11 @@ def batch(net: ToldNet) -> LlamaBatch:
 
 
 def step(ours: LlamaBatch) -> list[Written]:
-    """One turn: prompts are read on, and what is written goes on."""
-    if ours.is_reading:
+    """One turn: prompts are read on beside what is written."""
+    if not ours.is_writing:
         ours.read(PASS_TOKENS)
-    found = ours.choose()
+        return []
+    found = ours.choose(PASS_TOKENS)
     ours.advance()
     return found
 

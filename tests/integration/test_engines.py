@@ -74,6 +74,16 @@ def test_what_does_not_fit_is_refused(engine: dict[str, Any]) -> None:
     }
 
 
+def test_a_device_without_kernels_is_refused_before_a_model_is_loaded(found: dict[str, Any]) -> None:
+    assert found["strange devices"] == {
+        "llama.cpp": [f"llama.cpp computes here on cpu, and not on {device}" for device in ("cuda", "abacus")],
+        "torch": [
+            "the torch of this image cannot compute on cuda: it is built for processors",
+            "torch computes here on cpu or cuda, and not on abacus",
+        ],
+    }
+
+
 @pytest.mark.parametrize("writer", ENGINES)
 @pytest.mark.parametrize("reader", ENGINES)
 def test_each_engine_finds_the_answers_of_each_good_and_forgeries_bad(

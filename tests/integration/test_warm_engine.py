@@ -61,6 +61,7 @@ class House:
     context: RunnerContext
     class_id: int
     memory_mib: int = 2048
+    at_once: int = 4
     streamed: dict[bytes, list[int]] = field(default_factory=dict)
     spoken: dict[bytes, trio.Event] = field(default_factory=lambda: defaultdict(trio.Event))
     exited: dict[bytes, ContainerExited] = field(default_factory=dict)
@@ -75,7 +76,7 @@ class House:
         """The context of this node's containers, as its configuration says."""
         settings = {
             "executor.slots": 1,
-            "executor.at_once": 4,
+            "executor.at_once": self.at_once,
             "executor.host_slots": 1,
             "executor.memory": self.memory_mib * MIB,
         }
@@ -304,19 +305,26 @@ async def test_a_job_alone_has_a_container_of_its_own_and_its_turn(
     assert house.created() == 2
 
 
-async def test_the_end_of_an_engine_is_no_jobs_end(house: House) -> None:
-    specs = [house.job(word, PAPER + " " + word, 60) for word in ("a", "b")]
+async def test_the_end_of_an_engine_with_eight_streams_is_no_jobs_end(house: House) -> None:
+    house.at_once = 8
+    specs = [house.job(f"{number}", f"{PAPER} {number}", tokens=32, mib=1024) for number in range(8)]
     async with house.open() as jobs:
-        await begin(house, jobs, *specs)
+        for spec in specs:
+            jobs.start_soon(house.run, spec)
         await house.hear(*specs)
+        assert not house.exited
         (engine,) = house.running()
         assert engine["Labels"]["org.vcoin.kind"] == SERVE
         house.context.engine.api.kill(engine["Id"])
+    # Each once: what a client pays is what the one end of its job says.
+    assert sorted(house.order) == sorted(spec.job_id for spec in specs)
     for spec in specs:
-        assert house.exited[spec.job_id].result.outcome is Outcome.OK
+        ended = house.exited[spec.job_id].result
+        assert (ended.outcome, ended.new_tokens) == (Outcome.OK, len(house.ids(spec)))
         # The beginning was told before; what is told again would be no answer.
         assert len(house.streamed[spec.job_id]) == len(house.ids(spec))
-    assert house.created() == 1 + 3
+    assert house.created() == 1 + len(specs)
+    assert dict(house.runner.serving().engine_ends)[EngineEnd.FAILED] == 1
 
 
 async def test_an_answer_that_its_client_stops_has_what_was_written_and_passes_its_check(house: House) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..engine import AnswerSize, Written
 from ..fingerprint import Floats
@@ -33,6 +34,14 @@ class Writer:
         return self.read >= len(self.prompt) - 1
 
 
+class Piece(NamedTuple):
+    """Tokens of prompts that go through in one pass, with their places and sequences."""
+
+    ids: list[int]
+    places: list[int]
+    sequences: list[int]
+
+
 class LlamaBatch:
     """See AnswerBatch. `stop_ids` end an answer, as its length does."""
 
@@ -40,6 +49,7 @@ class LlamaBatch:
         """Args: pass_tokens, the most that one pass takes."""
         self._net, self._last_matrix, self._stop_ids = net, last_matrix, stop_ids
         self._pass_tokens = pass_tokens
+        self.read_on = 0
         self._free = list(range(WRITERS))
         self._writers: dict[int, Writer] = {}
 
@@ -64,33 +74,40 @@ class LlamaBatch:
             self._net.forget(writer.sequence)
             self._free.append(writer.sequence)
 
-    def read(self, tokens: int) -> None:
-        """Read on in the prompts, in their order, all but the last token of each: at most so many tokens."""
-        left = min(tokens, self._pass_tokens)
-        ids: list[int] = []
-        places: list[int] = []
-        sequences: list[int] = []
-        for writer in self._writers.values():
-            end = min(len(writer.prompt) - 1, writer.read + left - len(ids))
-            if end > writer.read:
-                ids += writer.prompt[writer.read : end]
-                places += range(writer.read, end)
-                sequences += [writer.sequence] * (end - writer.read)
-                writer.read = end
-        if ids:
-            self._net.read(ids, places, sequences)
+    def read(self, tokens: int) -> int:
+        """See AnswerBatch. Raises LlamaUnusable."""
+        piece = self._piece(min(tokens, self._pass_tokens))
+        if piece.ids:
+            self._net.read(piece.ids, piece.places, piece.sequences)
+        return len(piece.ids)
 
-    def choose(self) -> list[Written]:
-        """One pass over the last token of each answer, and the tokens that follow. Raises LlamaFailed."""
+    def choose(self, tokens: int = 0) -> list[Written]:
+        """See AnswerBatch: all in one pass, for llama.cpp takes rows of any texts. Raises LlamaUnusable."""
         writing = [writer for writer in self._writers.values() if writer.is_read]
+        self.read_on = 0
         if not writing:
             return []
+        piece = self._piece(min(tokens, self._pass_tokens - len(writing)))
+        self.read_on = len(piece.ids)
         logits, states = self._net.run(
-            [writer.last for writer in writing],
-            [len(writer.prompt) - 1 + writer.written for writer in writing],
-            [writer.sequence for writer in writing],
+            piece.ids + [writer.last for writer in writing],
+            piece.places + [len(writer.prompt) - 1 + writer.written for writer in writing],
+            piece.sequences + [writer.sequence for writer in writing],
+            wanted=len(writing),
         )
         return [self._chosen(*each) for each in zip(writing, logits, states.copy(), strict=True)]
+
+    def _piece(self, most: int) -> Piece:
+        """The next tokens of the prompts, in their order, all but the last token of each: at most so many."""
+        piece = Piece([], [], [])
+        for writer in self._writers.values():
+            end = min(len(writer.prompt) - 1, writer.read + most - len(piece.ids))
+            if end > writer.read:
+                piece.ids.extend(writer.prompt[writer.read : end])
+                piece.places.extend(range(writer.read, end))
+                piece.sequences.extend([writer.sequence] * (end - writer.read))
+                writer.read = end
+        return piece
 
     def _chosen(self, writer: Writer, rough: Floats, state: Floats) -> Written:
         writer.last = writer.chooser.choose(self._last_matrix.logits(rough, state), writer.written)

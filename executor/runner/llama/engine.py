@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..device import CPU
 from ..engine import LLAMA, AnswerSize, Trace, Tracer, Unfit
 from ..gumbel import Chooser
 from ..job import BadInput
@@ -91,7 +92,7 @@ class LlamaEngine:
                 end = min(at + most, len(text) if is_answer else first)
                 passed = text[at:end], range(at, end), [TRACED] * (end - at)
                 if is_answer:
-                    logits, found = self._net.run(*passed)
+                    logits, found = self._net.run(*passed, wanted=end - at)
                     states[at - first : end - first] = found
                     for rough, state in zip(logits, states[at - first : end - first], strict=True):
                         tracer.add(self._last_matrix.logits(rough, state))
@@ -104,11 +105,13 @@ class LlamaEngine:
         return tracer.trace(states[:-1])
 
 
-def load(path: Path, dtype: str, folder: Path = library.FOLDER) -> LlamaEngine:
-    """Load a model of the store. Raises BadInput, and Unfit if llama.cpp cannot run it in this number format.
+def load(path: Path, dtype: str, device: str = CPU, folder: Path = library.FOLDER) -> LlamaEngine:
+    """Load a model of the store. Raises BadInput, and Unfit if llama.cpp cannot run it so.
 
     Args: folder, where llama.cpp is.
     """
+    if device != CPU:
+        raise Unfit(f"llama.cpp computes here on {CPU}, and not on {device}")
     if dtype not in DTYPES:
         raise Unfit(f"llama.cpp computes here in {', '.join(DTYPES)}, and not in {dtype}")
     try:

@@ -112,9 +112,7 @@ SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_model_load_from_file_ptr": (c_void_p, (c_void_p, ModelParams)),
     "llama_init_from_model": (c_void_p, (c_void_p, ContextParams)),
     "llama_decode": (c_int32, (c_void_p, TokenBatch)),
-    "llama_set_embeddings": (None, (c_void_p, c_bool)),
     "llama_get_logits": (c_void_p, (c_void_p,)),
-    "llama_get_embeddings": (c_void_p, (c_void_p,)),
     "llama_get_memory": (c_void_p, (c_void_p,)),
     "llama_memory_seq_rm": (c_bool, (c_void_p, c_int32, c_int32, c_int32)),
 }

@@ -16,6 +16,7 @@ from ..fingerprint import Floats
 from . import library
 from .gguf_view import GgufView
 from .library import LlamaUnusable
+from .states import StateTaker
 
 ReadBytes = CFUNCTYPE(c_ssize_t, c_void_p, c_void_p, c_size_t)
 Seek = CFUNCTYPE(c_int, c_void_p, POINTER(c_int64), c_int)
@@ -82,8 +83,9 @@ class LlamaNet:
     def open(self, *, sequences: int, cells: int, at_once: int, outputs: int, threads: int) -> None:
         """Make room for `sequences` texts, of `cells` tokens together.
 
-        Args: at_once, tokens that `read` takes; outputs, those that `run` takes. Raises LlamaUnusable.
+        Args: at_once, tokens of a pass; outputs, those of them whose logits it makes. Raises LlamaUnusable.
         """
+        self._taker = StateTaker(outputs, self.hidden)
         params = self._llama.llama_context_default_params()
         params.n_ctx, params.n_seq_max, params.kv_unified = cells, sequences, True
         params.n_batch = params.n_ubatch = at_once
@@ -91,6 +93,7 @@ class LlamaNet:
         params.n_threads = params.n_threads_batch = threads
         params.pooling_type = library.NO_POOLING
         params.flash_attn_type = library.FLASH
+        params.cb_eval, params.cb_eval_user_data = self._taker.callback, self._taker.data
         # For these llama.cpp's attention has a kernel that takes many tokens at once: with bfloat16, a prompt of 2,000
         # tokens took twice as long.
         params.type_k = params.type_v = library.FLOAT16
@@ -119,24 +122,24 @@ class LlamaNet:
 
     def read(self, tokens: Sequence[int], places: Sequence[int], sequences: Sequence[int]) -> None:
         """One pass over tokens, in order within each sequence; their keys and values are kept. Raises LlamaUnusable."""
-        self._pass(tokens, places, sequences, wanted=False)
+        self._pass(tokens, places, sequences, wanted=0)
 
-    def run(self, tokens: Sequence[int], places: Sequence[int], sequences: Sequence[int]) -> tuple[Floats, Floats]:
-        """The same, with the logits [n, vocab] and the states after the final norm [n, hidden] of all these tokens.
+    def run(
+        self, tokens: Sequence[int], places: Sequence[int], sequences: Sequence[int], wanted: int
+    ) -> tuple[Floats, Floats]:
+        """The same, with the logits [wanted, vocab] and the states after the final norm [wanted, hidden] of the last
+        `wanted` tokens.
 
-        Both are llama.cpp's own memory, and last until the next pass. Raises LlamaUnusable.
+        Both are in memory that the next pass writes again. Raises LlamaUnusable.
         """
-        self._pass(tokens, places, sequences, wanted=True)
-        logits = self._llama.llama_get_logits(self._context)
-        states = self._llama.llama_get_embeddings(self._context)
-        return _floats(logits, len(tokens), self.vocab), _floats(states, len(tokens), self.hidden)
+        self._pass(tokens, places, sequences, wanted)
+        return _floats(self._llama.llama_get_logits(self._context), wanted, self.vocab), self._taker.taken(wanted)
 
-    def _pass(self, tokens: Sequence[int], places: Sequence[int], sequences: Sequence[int], *, wanted: bool) -> None:
+    def _pass(self, tokens: Sequence[int], places: Sequence[int], sequences: Sequence[int], wanted: int) -> None:
         size = self._batch.n_tokens = len(tokens)
         self._tokens[:size], self._places[:size], self._sequences[:size] = tokens, places, sequences
-        self._wanted[:size] = wanted
-        # While states are asked for, llama.cpp makes the logits of all tokens, whatever the batch says.
-        self._llama.llama_set_embeddings(self._context, wanted)
+        self._wanted[: size - wanted], self._wanted[size - wanted : size] = False, True
+        self._taker.clear()
         code = self._llama.llama_decode(self._context, self._batch)
         if code:
             raise LlamaUnusable(f"llama.cpp failed with {code} at a pass over {size} tokens: {library.last_words()}")
