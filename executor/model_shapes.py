@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from executor.containers.sandbox import MIB
 from executor.models import ModelStore, ModelUnusable
 from executor.runner.gguf.header import BadGguf, read_header
 from executor.runner.gguf.layout import config_of, type_of
+from executor.runner.llama.families import is_known
+from executor.runner.lora import WEIGHTS as ADAPTER_WEIGHTS
 from protocol.errors import Malformed
 from protocol.stages.blob import ModelManifest
 from protocol.stages.memory import BLOCK_OF, GGUF_SUFFIX, WEIGHTS_SUFFIX
@@ -31,7 +34,7 @@ def shape_of_path(path: Path) -> ModelShape:
     file = path / CONFIG if os.path.isdir(path) else path
     config = _object(file, MAX_CONFIG_BYTES)
     try:
-        return shape_of_config(config, _weights_bytes(file.parent))
+        return _shape(config, _weights_bytes(file.parent))
     except (Malformed, OSError) as error:
         raise ModelUnusable(f"{file} tells no shape of a model: {error}") from error
 
@@ -46,7 +49,7 @@ def shape_of_stored(store: ModelStore, manifest: ModelManifest) -> ModelShape:
         if manifest.file(CONFIG).size == path.stat().st_size:
             suffix = GGUF_SUFFIX if manifest.dtype in BLOCK_OF else WEIGHTS_SUFFIX
             stored_bytes = sum(file.size for file in manifest.files if file.path.endswith(suffix))
-            return shape_of_config(_object(path, MAX_CONFIG_BYTES), stored_bytes, manifest.dtype)
+            return _shape(_object(path, MAX_CONFIG_BYTES), stored_bytes, manifest.dtype)
     except (KeyError, OSError, Malformed, ModelUnusable):
         # What a stranger's config.json does not tell, the manifest does.
         pass
@@ -58,9 +61,14 @@ def shape_of_stored(store: ModelStore, manifest: ModelManifest) -> ModelShape:
 
 def _gguf_shape(path: Path) -> ModelShape:
     try:
-        return shape_of_config(config_of(read_header(path)), path.stat().st_size, type_of(path))
+        return _shape(config_of(read_header(path)), path.stat().st_size, type_of(path))
     except (BadGguf, Malformed, OSError, ValueError) as error:
         raise ModelUnusable(f"{path.name} cannot be run: {error}") from error
+
+
+def _shape(config: Mapping[str, Any], stored_bytes: int, dtype: str = "") -> ModelShape:
+    """Raises: Malformed."""
+    return replace(shape_of_config(config, stored_bytes, dtype), is_llama=is_known(config))
 
 
 def _weights_bytes(folder: Path) -> int:
@@ -76,7 +84,8 @@ def _weights_bytes(folder: Path) -> int:
 
 
 def _weights(folder: Path) -> Iterable[Path]:
-    return (path for path in folder.iterdir() if path.suffix == WEIGHTS_SUFFIX and path.is_file())
+    files = (path for path in folder.iterdir() if path.suffix == WEIGHTS_SUFFIX and path.is_file())
+    return (path for path in files if path.name != ADAPTER_WEIGHTS)
 
 
 def _object(path: Path, limit: int) -> dict[str, Any]:

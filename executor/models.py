@@ -1,10 +1,12 @@
 """The model store: folders named by the hash of their manifest, whose files are checked when they are added.
 
 <store>/models/<manifest hex>/manifest.json and the files it names, all readable by the worker
-A model is a Hugging Face folder, or a GGUF file with the files that are made of its header.
+A model is a Hugging Face folder, or a GGUF file with the files that are made of its header. One with a LoRA adapter has
+the files of its base, which are links, and those of the adapter.
 """
 
 import json
+import os
 import shutil
 import struct
 import tempfile
@@ -17,6 +19,16 @@ from executor.containers.sandbox import MIB
 from executor.runner.gguf.header import BadGguf, Header, read_header
 from executor.runner.gguf.layout import MODEL_FILE, config_of, parameters_of, require_tensors
 from executor.runner.gguf.tokenizer import tokenizer_files
+from executor.runner.lora import (
+    CONFIG,
+    PEFT_CONFIG,
+    PEFT_WEIGHTS,
+    WEIGHTS,
+    BadAdapter,
+    pairs_of,
+    require_fit,
+    scale_of,
+)
 from executor.workspace.folders import disk_errors
 from protocol.errors import ExecutorError, RemoteProtocolError
 from protocol.stages.blob import RUNTIME_BYTES, ModelFile, ModelManifest, read_manifest
@@ -107,6 +119,29 @@ class ModelStore:
                     (folder / path).write_bytes(content)
                 return self._add(folder, name, Path.rename)
 
+    def add_adapted(self, source: Path, base_cid: bytes) -> ModelManifest:
+        """Add a model that is another one of the store with a LoRA adapter, which lies in a folder as PEFT writes it.
+
+        Raises: ModelUnusable; ExecutorError, for example if the disk is full.
+        """
+        base = self.verify(base_cid)
+        weights = [each.path for each in base.files if each.path.endswith(WEIGHTS_SUFFIX)]
+        if WEIGHTS in weights or not weights:
+            raise ModelUnusable(f"{base.name} is no base: an adapter needs a model of safetensors that has none yet")
+        with disk_errors():
+            missing = [each for each in (PEFT_CONFIG, PEFT_WEIGHTS) if not (source / each).is_file()]
+            if missing:
+                raise ModelUnusable(f"there is no {missing[0]} in {source}: an adapter is a folder as PEFT saves it")
+            with tempfile.TemporaryDirectory(dir=self._models, prefix=".new-") as made:
+                folder = Path(made)
+                # The files may change meanwhile: only the copies count.
+                shutil.copyfile(source / PEFT_CONFIG, folder / CONFIG)
+                shutil.copyfile(source / PEFT_WEIGHTS, folder / WEIGHTS)
+                _require_adapter(folder, [self.path(base_cid) / each for each in weights])
+                for entry in base.files:
+                    _link(self.path(base_cid) / entry.path, folder / entry.path)
+                return self._add(folder, f"{base.name}+{source.name}", Path.rename)
+
     def _add(self, folder: Path, name: str, put: Callable[[Path, Path], object]) -> ModelManifest:
         """Args: put, brings a file of the folder to its place."""
         manifest = describe(folder, name)
@@ -175,6 +210,40 @@ def describe(folder: Path, name: str) -> ModelManifest:
         raise ModelUnusable(f"config.json lacks or misstates {error}") from error
 
 
+def _link(source: Path, target: Path) -> None:
+    """A second name for a file of the store, whose content never changes; a copy where the disk has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _require_adapter(folder: Path, weights: Sequence[Path]) -> None:
+    """Raises: ModelUnusable unless the adapter of a folder can be added to a base with these weights."""
+    path = folder / WEIGHTS
+    try:
+        found = _shapes(path)
+        formats = {dtype for dtype, _ in found.values()}
+        if not formats <= STORED_BYTES.keys():
+            raise ModelUnusable(f"the adapter must be of BF16, F16 or F32, found {', '.join(sorted(formats))}")
+        scale_of((folder / CONFIG).read_bytes())
+        base = {name: shape for each in weights for name, (_, shape) in _shapes(each).items()}
+        require_fit(pairs_of(found), {name: shape for name, (_, shape) in found.items()}, base)
+    except BadAdapter as error:
+        raise ModelUnusable(str(error)) from error
+
+
+def _shapes(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Number format and shape of each tensor. Raises: ModelUnusable."""
+    try:
+        data_at, header = _header(path)
+        tensors = {str(name): each for name, each in header.items() if name != "__metadata__"}
+        _require_size(path, data_at + max((each["data_offsets"][1] for each in tensors.values()), default=0))
+        return {name: (str(each["dtype"]), tuple(map(int, each["shape"]))) for name, each in tensors.items()}
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError, struct.error) as error:
+        raise ModelUnusable(f"{path.name} is no safetensors file") from error
+
+
 def _files(folder: Path) -> list[Path]:
     """The files of a model, by name. A GGUF file counts only as that of a folder that `unfold` has made."""
     there = sorted(path for path in folder.iterdir() if path.is_file() and path.name != MANIFEST)
@@ -233,7 +302,7 @@ def _weights(paths: Sequence[Path]) -> tuple[str, int]:
             return _gguf_weights(path)
     formats, parameters = set(), 0
     for path in paths:
-        if path.suffix == WEIGHTS_SUFFIX:
+        if path.suffix == WEIGHTS_SUFFIX and path.name != WEIGHTS:
             try:
                 data_at, header = _header(path)
                 tensors = [(str(t["dtype"]), t["data_offsets"]) for t in header.values() if "dtype" in t]

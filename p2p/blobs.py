@@ -184,10 +184,12 @@ class Blobs:
     ) -> None:
         """As `_fetch_from_any`, unless it was done before a restart: only what was checked is ever put there.
 
-        Two models may have a file in common, which only one of them fetches at a time.
+        Two models may have a file in common, as a base and one with an adapter do: it is fetched once.
         """
         async with self._alone("content", cid):
-            if not await trio.to_thread.run_sync(target.is_file):
+            if await trio.to_thread.run_sync(target.is_file):
+                return
+            if not await trio.to_thread.run_sync(self._store.share, cid, target):
                 await self._fetch_from_any(cid, peers, target, most=most, progress=progress)
 
     async def _fetch_from_any(

@@ -6,8 +6,10 @@
 <store>/partial/                       what is not complete yet, or about to be removed
 """
 
+import os
 import shutil
 from collections.abc import Collection
+from hashlib import file_digest
 from pathlib import Path
 
 from p2p import folders
@@ -54,6 +56,27 @@ class ContentStore:
             if (path := files.get(cid)) and path.is_file():
                 return path
         return None
+
+    def share(self, cid: Cid, target: Path) -> bool:
+        """Give content that is here, and still what it was, a second place; without room for it where the disk can."""
+        path = self.find(cid)
+        if path is None:
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # What a target holds counts as checked.
+        made = target.with_name(target.name + ADDED)
+        made.unlink(missing_ok=True)
+        try:
+            os.link(path, made)
+        except OSError:
+            shutil.copyfile(path, made)
+        with made.open("rb") as file:
+            is_same = file_digest(file, "sha256").digest() == cid
+        if is_same:
+            made.replace(target)
+        else:
+            made.unlink()
+        return is_same
 
     def folder(self, model: Cid) -> Path:
         """The folder of a model, that of its description unless the whole of it is here; it need not exist."""

@@ -54,13 +54,14 @@ def _dispatch(job: Job) -> dict[str, object]:
     if job.kind not in ("generate", "serve", "embed", "classify", "check", "calibrate", "noise"):
         raise BadSpec("bad_kind", f"this runner does not know the kind {job.kind[:32]}")
     from . import generate, rules, serve, works
+    from .device import device_of
 
-    dtype, _ = generate.dtype_of(job)
+    dtype, device_class = generate.dtype_of(job)
     if job.kind != "serve":
         # Asked before anything is loaded.
         generate.chooser_of(job, rules.ChoiceRules())
     of = _of(job)
-    name, loaded = _load(job, dtype)
+    name, loaded = _load(job, dtype, device_of(device_class))
     kinds = works.WORKS[name]
     if job.kind == "serve":
         return serve.run(job, loaded, kinds)
@@ -73,15 +74,14 @@ def _dispatch(job: Job) -> dict[str, object]:
     return {"calibrate": calibrate.run, "noise": noise.run}[job.kind](job, loaded)
 
 
-def _load(job: Job, dtype: str) -> tuple[str, Any]:
+def _load(job: Job, dtype: str, device: str) -> tuple[str, Any]:
     """Load the model with the engine that the task names. Returns: the engine that it is, and the model.
 
     Where llama.cpp cannot run the model, torch does; a container that serves says so, for its node has one of torch.
     """
-    from .device import device_of
     from .engine import LLAMA, TORCH, Unfit
 
-    device, path = device_of(), Path(os.environ["MODEL_PATH"])
+    path = Path(os.environ["MODEL_PATH"])
     if job.params.get("engine", TORCH) == LLAMA:
         from .llama import engine
 

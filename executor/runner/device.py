@@ -1,12 +1,9 @@
-"""Where a model is computed: on the processor, or on the card that this container is given."""
-
-import os
-from collections.abc import Mapping
+"""Where a model is computed: on the processor, or on a card."""
 
 CPU, CUDA = "cpu", "cuda"
-NO_CARD = ("", "void")
+PROCESSOR_CLASSES = (1, 2, 3)
 
 
-def device_of(environment: Mapping[str, str] = os.environ) -> str:
-    """The device of this container: the node names its cards in the environment."""
-    return CPU if environment.get("NVIDIA_VISIBLE_DEVICES", "") in NO_CARD else CUDA
+def device_of(device_class: int) -> str:
+    """The device of a class: its noise was measured there. A card that the container has beside it stays unused."""
+    return CPU if device_class in PROCESSOR_CLASSES else CUDA

@@ -20,10 +20,22 @@ ROOM = 1 << 23
 """Logits that are held at once, of six bytes each. In smaller pieces the product is half as fast."""
 
 
+OTHERS = ("logit_scale", "logits_scaling", "lm_head_multiplier")
+"""What some models do to their logits, by its name in config.json. 1 leaves them alone."""
+
+
+def require_known(config: Any) -> None:
+    """Raises ValueError if the model makes its logits in a way that is not known here."""
+    for name in OTHERS:
+        if getattr(config, name, None) not in (None, 1):
+            raise ValueError(f"its logits are changed by {name}, which cannot be repeated here")
+
+
 class Head:
-    """The last matrix of a model."""
+    """The last matrix of a model, and the bend that keeps some models' logits below a cap."""
 
     def __init__(self, net: Any) -> None:
+        self._cap: float | None = getattr(net.config, "final_logit_softcapping", None)
         module = net.get_output_embeddings()
         self._weight = module.weight.detach()
         self._bias = None if module.bias is None else module.bias.detach()
@@ -48,7 +60,7 @@ class Head:
         """Those of each state [n, hidden]."""
         with torch.inference_mode():
             states = states.float()
-            rough = product(states.to(self._weight.dtype), self._weight, self._bias).float().cpu().numpy()
+            rough = self._bent(product(states.to(self._weight.dtype), self._weight, self._bias).float()).cpu().numpy()
             if self._is_exact:
                 return [as_they_are(row) for row in rough]
             # What goes into the product is rounded, and what comes out of it.
@@ -67,7 +79,11 @@ class Head:
             rows = states.to(self._weight.device).double()
             # In blocks, because of a model that likes all tokens the same every one may matter.
             parts = [self._of(rows, chosen) for chosen in torch.as_tensor(tokens, device=rows.device).split(BLOCK)]
-            return torch.cat(parts, dim=1).cpu().numpy()
+            return self._bent(torch.cat(parts, dim=1)).cpu().numpy()
+
+    def _bent(self, logits: torch.Tensor) -> torch.Tensor:
+        # Nowhere steeper than before, so rough ones stay as near.
+        return logits if self._cap is None else self._cap * torch.tanh(logits / self._cap)
 
     def _of(self, rows: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
         found = rows @ self._weight[chosen].double().T

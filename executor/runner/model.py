@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache
 
-from . import dequantised
+from . import dequantised, lora
 from .attention import attend_widely, attends_widely
 from .batch import TorchBatch
 from .decoding import Answer, Growing
@@ -25,11 +25,12 @@ from .engine import TORCH, AnswerSize, Trace, Tracer, Unfit, Written
 from .fingerprint import Doubles, Floats
 from .gguf.layout import TYPES, is_gguf
 from .gumbel import Chooser
-from .head import Head
+from .head import Head, require_known
 from .job import BadInput
 from .precision import widened
 from .product import multiply_widely
 from .prompts import PromptReader, load_tokenizer, require_room
+from .weights import StoredTensors
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "q8_0": torch.float32}
 """Formats of classes, and what torch computes them in."""
@@ -249,6 +250,7 @@ def load(path: Path, dtype: str, device: str = CPU) -> Model:
         manifest = json.loads(data)
         prompts = PromptReader(load_tokenizer(path), int(manifest["context"]))
         net = widened(lambda: _weights(path, dtype).to(device))
+        require_known(net.config)
         return Model(net.eval(), prompts, manifest, hashlib.sha256(data).digest())
     except (OSError, ValueError, KeyError) as error:
         raise BadInput("bad_model", f"the model cannot be loaded: {error}") from error
@@ -273,6 +275,18 @@ def _weights(path: Path, dtype: str) -> Any:
     net = AutoModelForCausalLM.from_pretrained(
         path, dtype=DTYPES[dtype], local_files_only=True, trust_remote_code=False, use_safetensors=True
     )
+    if (path / lora.WEIGHTS).is_file():
+        _merge(net, StoredTensors(path))
     attend_widely(net)
     multiply_widely(net)
     return net
+
+
+def _merge(net: Any, stored: StoredTensors) -> None:
+    """Add the adapter to a loaded model, as llama.cpp is given it: the same bits."""
+    assert stored.adapter is not None
+    weights = dict(net.named_parameters())
+    for name in stored.adapter.targets:
+        rows = stored.merged(name)
+        merged = torch.from_numpy(rows if rows.dtype == np.float32 else rows.view(np.int16))
+        weights[name].data.copy_(merged if rows.dtype == np.float32 else merged.view(torch.bfloat16))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from node.api.backend import JobAsk
 from node.api.faults import Fault, no_able_node, no_deposit, price_over_cap, prompt_too_long, unknown_model
-from node.api.prefix import SHORTEST
+from node.api.prefix import PLUS, SHORTEST
 from node.api.views import AccountView, ModelView, PeerView
 from protocol.params import PRICE_PER_STAKE
 from protocol.stages.assignment import order_total
@@ -33,10 +33,15 @@ class Market:
 def find_model(name: str, models: tuple[ModelView, ...]) -> ModelView:
     """The model that is meant by its name, the beginning of its name in any case, or the beginning of its id.
 
+    MODEL+ADAPTER is a model with a LoRA adapter, which is meant by its name, or by the beginning of its hash.
     Raises: Fault unknown_model, ambiguous.
     """
     exact = [model for model in models if model.name == name]
-    begun = [model for model in models if name and model.name.lower().startswith(name.lower())]
+    base, plus, adapter = name.partition(PLUS)
+    if plus and not exact:
+        return _with_adapter(find_model(base, models), adapter, models)
+    plain = [model for model in models if not model.adapter]
+    begun = [model for model in plain if name and model.name.lower().startswith(name.lower())]
     by_id = [model for model in models if len(name) >= SHORTEST and model.manifest.startswith(name.lower())]
     found = exact or begun or by_id
     if len(found) > 1:
@@ -44,6 +49,25 @@ def find_model(name: str, models: tuple[ModelView, ...]) -> ModelView:
         raise Fault("ambiguous", f"{name!r} may be {len(found)} models", f"give an id: {ids}")
     if not found:
         raise unknown_model(name, tuple(model.name for model in models))
+    return found[0]
+
+
+def _with_adapter(base: ModelView, adapter: str, models: tuple[ModelView, ...]) -> ModelView:
+    """Raises: Fault unknown_model, ambiguous."""
+    adapted = [model for model in models if model.base == base.manifest]
+    found = [
+        model
+        for model in adapted
+        if model.name == f"{base.name}{PLUS}{adapter}"
+        or (len(adapter) >= SHORTEST and model.adapter.startswith(adapter.lower()))
+    ]
+    if len(found) > 1:
+        ids = ", ".join(f"{model.manifest[:12]} ({model.name})" for model in found)
+        raise Fault("ambiguous", f"{base.name} has {len(found)} adapters {adapter!r}", f"give the id of one: {ids}")
+    if not found:
+        there = ", ".join(sorted(model.name for model in adapted)[:8])
+        hint = f"one of: {there}" if there else "vcoin model add PATH --base MODEL, or the id of the model with it"
+        raise Fault("unknown_model", f"no adapter {adapter!r} of {base.name} is known here", hint)
     return found[0]
 
 

@@ -117,12 +117,16 @@ def proof_ask(plain: dict[str, Any]) -> bool:
     return with_content
 
 
-def model_source(plain: dict[str, Any]) -> str:
-    """The source of a new model: an absolute path on this machine, or smollm2. Raises: Fault."""
-    source: str = read_fields(plain, {"source": (text(1, 4_096), REQUIRED)})["source"]
+def model_source(plain: dict[str, Any]) -> tuple[str, str]:
+    """The source of a new model, an absolute path on this machine or smollm2; and the base of a LoRA adapter, or
+    nothing. Raises: Fault."""
+    found = read_fields(plain, {"source": (text(1, 4_096), REQUIRED), "base": (text(1, 1_024), "")})
+    source, base = str(found["source"]), str(found["base"])
     if source != "smollm2" and not source.startswith("/"):
         raise Fault("bad_request", "source: expected an absolute path or smollm2")
-    return source
+    if source == "smollm2" and base:
+        raise Fault("bad_request", "base: expected the path of an adapter as source")
+    return source, base
 
 
 def model_name(plain: dict[str, Any]) -> str:

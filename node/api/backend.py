@@ -197,10 +197,13 @@ class Backend(Protocol):
     async def case_leaves(self, prefix: str) -> views.LeavesView:
         """The leaves of a case that this node holds, in the clear. Raises: Fault not_found or ambiguous."""
 
-    async def add_model(self, source: str) -> views.ModelView:
+    async def add_model(self, source: str, base: str = "") -> views.ModelView:
         """Put a model into the content store: the absolute path of a Hugging Face directory or GGUF file, or "smollm2".
 
-        Safe to do twice. Raises: Fault bad_model, store_full; preflight where no container can be run to convert it.
+        Args: base, the name or id of a model in the store; `source` is then the folder of a LoRA adapter, and the new
+        model is that one with it.
+        Safe to do twice. Raises: Fault bad_model, store_full, unknown_model; preflight where no container can be run
+        to convert it.
         """
 
     async def account(self) -> views.AccountView:

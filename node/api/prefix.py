@@ -7,6 +7,8 @@ from node.api.faults import Fault, not_found
 SHORTEST = 3
 """Fewer characters than this would match by accident."""
 SHOWN = 5
+PLUS = "+"
+"""Between the name of a model and that of its LoRA adapter."""
 
 
 def complete(prefix: str, ids: Iterable[str], kind: str) -> str:

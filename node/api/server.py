@@ -1,7 +1,7 @@
 """The control API: HTTP with JSON on a Unix socket that only the daemon's user may open.
 
     GET  /v1/status             Snapshot            GET  /v1/models             list of ModelView
-    GET  /v1/nodes              list of PeerView    POST /v1/models             {source} > ModelView
+    GET  /v1/nodes              list of PeerView    POST /v1/models             {source, base?} > ModelView
     POST /v1/lanes/{id}/{step}  {amount_wei for open, dry_run} > PlanView; step: open, close or reclaim
     POST /v1/jobs               JobAsk > {id}       GET  /v1/account            AccountView
     GET  /v1/jobs               list of JobView     POST /v1/account/deposit    {amount_wei, dry_run} > PlanView
@@ -152,7 +152,7 @@ def _routes(backend: Backend) -> Starlette:
             _view("/v1/cases/{prefix}", backend.case),
             _view("/v1/cases/{prefix}/leaves", backend.case_leaves),
             _view("/v1/models", backend.shelf.models),
-            _order("/v1/models", lambda body: backend.add_model(asks.model_source(body)), status=201),
+            _order("/v1/models", lambda body: backend.add_model(*asks.model_source(body)), status=201),
             Route("/v1/models/pull", pull, methods=["POST"]),
             _view("/v1/models/{name}", backend.shelf.model),
             _view("/v1/models/{name}/shape", backend.shelf.shape),

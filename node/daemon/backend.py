@@ -113,9 +113,10 @@ class NodeBackend:
         found = await Leaves(self._parts, self._answers).of_case(BatchId(bytes.fromhex(case.id)))
         return api.LeavesView(case.id, found)
 
-    async def add_model(self, source: str) -> api.ModelView:
+    async def add_model(self, source: str, base: str = "") -> api.ModelView:
         """See Backend."""
         parts, runner = self._parts, self._parts.runner
+        base_cid = (await self.shelf.find(base)).cid if base else None
         if source == "smollm2" and runner is None:
             raise Fault("preflight", "no container can be run to convert the model", "start Docker, then restart")
 
@@ -123,6 +124,8 @@ class NodeBackend:
             if source == "smollm2" and runner is not None:
                 return runner.add_small_model(parts.models)
             path = Path(source)
+            if base_cid is not None:
+                return parts.models.add_adapted(path, base_cid)
             return parts.models.add(path, path.stem if path.is_file() else path.name)
 
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from executor.runner.lora import CONFIG, WEIGHTS
 from node.api import views as api
 from node.daemon.known import KnownModels
 from protocol.court.docket import DocketBatch
@@ -151,7 +152,15 @@ class Views:
             embeds=embeds,
             classifies=classifies,
             files=(),
+            adapter=next((each.sha256.hex() for each in manifest.files if each.path == WEIGHTS), ""),
+            base=self._base_of(manifest),
         )
+
+    def _base_of(self, manifest: ModelManifest) -> str:
+        """The model of which this one is, file by file, but for its adapter."""
+        rest = {each for each in manifest.files if each.path not in (CONFIG, WEIGHTS)}
+        known = self._known.all() if len(rest) < len(manifest.files) else ()
+        return next((each.cid.hex() for each in known if set(each.files) == rest), "")
 
     def lanes(self, client: Address, closes: Mapping[Address, int]) -> tuple[api.LaneView, ...]:
         """The lanes of a client, largest first; `closes` says until when those that are closing stay so."""

@@ -162,7 +162,7 @@ def peak_of(shape: ModelShape, engine: EngineNeed, context: int, streams: int) -
 
 def can_load(shape: ModelShape, engine: EngineNeed) -> bool:
     """Whether an engine computes a model that is stored so."""
-    return shape.dtype in engine.stored and (engine.engine != LLAMA or shape.is_plain_llama)
+    return shape.dtype in engine.stored and (engine.engine != LLAMA or shape.is_llama)
 
 
 def fit(shape: ModelShape, engine: EngineNeed, memory_bytes: int, context: int = 0, streams: int = 0) -> ModelFit:

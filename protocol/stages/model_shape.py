@@ -58,7 +58,7 @@ class ModelShape:
 
     windows: for each layer the tokens that it sees, 0 for all of them. stored_bytes: of the weights in their files.
     pair_numbers: of queries, keys and values of one token in one layer, where each head has keys of its own.
-    is_plain_llama: whether llama.cpp runs it here, as far as is known.
+    is_llama: whether llama.cpp runs it here, as far as is known; who knows the engines says so.
     """
 
     dtype: str
@@ -71,7 +71,7 @@ class ModelShape:
     kept_numbers: int
     pair_numbers: int
     windows: tuple[int, ...]
-    is_plain_llama: bool
+    is_llama: bool
 
     def kept(self, tokens: int, *, is_cut: bool) -> int:
         """Numbers that are kept of a text of so many tokens. Args: is_cut, whether the engine drops what lies behind
@@ -108,7 +108,7 @@ def shape_of_config(config: Mapping[str, Any], stored_bytes: int = 0, dtype: str
         kept_numbers=2 * shared * size,
         pair_numbers=2 * (heads + shared) * size,
         windows=_windows(config, architecture or Architecture(), layers),
-        is_plain_llama=_is_plain_llama(config),
+        is_llama=False,
     )
 
 
@@ -136,7 +136,7 @@ def shape_of_manifest(manifest: ModelManifest) -> ModelShape:
         kept_numbers=kept_numbers,
         pair_numbers=2 * manifest.hidden + kept_numbers,
         windows=(0,) * min(manifest.layers, MAX_LAYERS),
-        is_plain_llama=True,
+        is_llama=True,
     )
 
 
@@ -173,14 +173,6 @@ def _windows(config: Mapping[str, Any], architecture: Architecture, layers: int)
         return tuple(window if layer >= first else 0 for layer in range(layers))
     every = _number(config, "sliding_window_pattern", MAX_LAYERS, architecture.window_every, low=0)
     return tuple(window if every == 1 or (every and (layer + 1) % every) else 0 for layer in range(layers))
-
-
-def _is_plain_llama(config: Mapping[str, Any]) -> bool:
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    is_scaled = isinstance(rope, dict) and rope.get("rope_type", "default") != "default"
-    return config.get("model_type") == "llama" and not (
-        is_scaled or config.get("attention_bias") or config.get("mlp_bias")
-    )
 
 
 def _dtype(config: Mapping[str, Any]) -> str:

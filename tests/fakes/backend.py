@@ -319,7 +319,15 @@ class FakeBackend:
     def shelf(self) -> FakeShelf:
         return FakeShelf(self)
 
-    async def add_model(self, source: str) -> views.ModelView:
+    async def add_model(self, source: str, base: str = "") -> views.ModelView:
+        if base:
+            found = find_model(base, tuple(self.models_held))
+            name = source.rsplit("/", 1)[-1]
+            made = replace(
+                found, name=f"{found.name}+{name}", manifest="ef" * 32, base=found.manifest, adapter="1a" * 32
+            )
+            self.models_held.append(made)
+            return made
         if source != "smollm2":
             raise Fault("bad_model", f"{source} holds no config.json", "give a Hugging Face model directory")
         return SMOL

@@ -26,7 +26,7 @@ class Told:
 
     def __init__(self, logits: list[list[int]], prompt: int) -> None:
         self._rows = np.array([logits[0]] * (prompt - 1) + logits, np.float32) / 1024
-        self.base_model = self._run
+        self.base_model, self.device, self.config = self._run, torch.device("cpu"), None
 
     def _run(self, input_ids: Any, position_ids: Any = None, past_key_values: Any = None, **_: Any) -> SimpleNamespace:
         start = 0 if position_ids is None else int(position_ids[0, 0])
@@ -87,7 +87,7 @@ def heads() -> Iterator[dict[str, float]]:
             head = torch.nn.Linear(96, 20_000).to(dtype)
             states = torch.randn(3, 96) * spread
             true = states.double() @ head.weight.double().T + head.bias.double()
-            ours = Head(SimpleNamespace(get_output_embeddings=lambda head=head: head)).logits(states)
+            ours = Head(SimpleNamespace(config=None, get_output_embeddings=lambda head=head: head)).logits(states)
             every = np.arange(20_000)
             for found, wanted in zip(ours, true.detach().numpy(), strict=True):
                 yield {

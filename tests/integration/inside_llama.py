@@ -22,7 +22,7 @@ from runner.job import BadInput
 from runner.llama.batch import LlamaBatch
 from runner.llama.gguf_view import GgufView
 from runner.llama.last_matrix import LastMatrix, WordRows
-from runner.llama.weights import StoredTensors
+from runner.weights import StoredTensors
 from transformers import LlamaConfig, LlamaForCausalLM
 
 HEADS, SHARED, SIZE = 4, 2, 16
@@ -91,9 +91,10 @@ def refusals(folder: Path) -> dict[str, str]:
     """What is said of models that llama.cpp would compute otherwise, or that are none."""
     config = json.loads((folder / "config.json").read_bytes())
     changes: dict[str, dict[str, Any]] = {
-        "architecture": {"architectures": ["MistralForCausalLM"]},
+        "architecture": {"model_type": "falcon"},
         "bias": {"attention_bias": True},
-        "rope": {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1.0}},
+        "rope": {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1.0}},
+        "rope without facts": {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1.0}},
         "layers": {"num_hidden_layers": 3},
         "fewer": {"num_hidden_layers": 1},
         "nonsense": {"rms_norm_eps": "much"},
@@ -130,7 +131,7 @@ def last_matrix() -> Iterator[dict[str, float]]:
     for spread in (0.01, 1.0, 30.0):
         head = torch.nn.Linear(96, 9_000, bias=False).to(torch.bfloat16)
         state = torch.randn(96) * spread
-        (theirs,) = Head(SimpleNamespace(get_output_embeddings=lambda head=head: head)).logits(state[None])
+        (theirs,) = Head(SimpleNamespace(config=None, get_output_embeddings=lambda head=head: head)).logits(state[None])
         words = head.weight.detach().view(torch.uint16).numpy()
         rough = (state.to(torch.bfloat16).float() @ head.weight.float().T).detach().numpy()
         ours = LastMatrix(WordRows(words)).logits(rough, state.numpy())

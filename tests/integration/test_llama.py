@@ -42,7 +42,7 @@ def test_keys_and_values_are_those_of_the_shared_heads(found: dict[str, Any]) ->
 
 def test_models_that_would_be_computed_otherwise_are_refused(found: dict[str, Any]) -> None:
     assert {name for name, said in found["refusals"].items() if said != "refused"} == set()
-    assert len(found["refusals"]) == 11
+    assert len(found["refusals"]) == 12
 
 
 def test_exact_logits_are_those_of_the_other_head(found: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from node.api.views import PullView
 from node.daemon.node import Node
 from protocol.wire.ids import Cid
 from tests.support import gguf_files
+from tests.support.scenes.adapters import halves, make_adapter, make_base, tensors
 from tests.support.scenes.daemon_jobs import heard, network
 from tests.support.scenes.daemon_jobs import place as place
 from tests.support.scenes.daemons import Place
@@ -181,3 +182,28 @@ async def test_gguf_file_is_a_model_and_one_that_means_harm_is_a_sentence(place:
                 await cast.asker.backend.add_model(str(file))
             assert refused.value.code == "bad_model"
         assert names(thin) == {"small-Q8_0": "whole"}
+
+
+async def test_adapter_is_a_model_that_shares_its_bases_files_with_whoever_pulls_it(place: Place) -> None:
+    base_folder, adapter = make_base(place.root / "plain"), make_adapter(place.root / "pirate")
+    stores = [place.root / "store", place.root / "thin"]
+    async with network(place, executor__store=str(stores[1])) as cast:
+        await heard(cast.asker, 1)
+        provider, asker = cast.provider.backend, cast.asker.backend
+        base = await provider.add_model(str(base_folder))
+        made = await provider.add_model(str(adapter), "plain")
+        assert (made.name, made.base, len(made.adapter)) == ("plain+pirate", base.manifest, 64)
+        for model in (base, made):
+            await pull(cast.asker, model.manifest)
+        for store in stores:
+            files = [store / "models" / model.manifest / "model.safetensors" for model in (base, made)]
+            assert len({path.stat().st_ino for path in files}) == 1
+        for name in ("plain+pirate", f"plai+{made.adapter[:8]}", f"{base.manifest}+{made.adapter}"):
+            assert (await asker.shelf.find(name)).cid.hex() == made.manifest
+        assert (await asker.shelf.find("plai")).cid.hex() == base.manifest
+        (adapter / "adapter_model.safetensors").write_bytes(tensors(halves(down=(4, 9))))
+        for name, code in (("plain", "bad_model"), ("plain+pirate", "bad_model"), ("nobody", "unknown_model")):
+            with pytest.raises(Fault) as refused:
+                await provider.add_model(str(adapter), name)
+            assert refused.value.code == code
+        assert set(names(stores[0]).values()) == {"whole"}

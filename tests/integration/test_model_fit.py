@@ -43,7 +43,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "llama": {**TINY, "model_type": "llama"},
     "qwen2": {**TINY, "model_type": "qwen2", "head_dim": 16, "num_key_value_heads": 4},
     "windows": {**TINY, "model_type": "mistral", "sliding_window": 256},
-    "gemma": {**TINY, "model_type": "gemma2", "sliding_window": 256},
+    "gemma": {**TINY, "model_type": "gemma2", "sliding_window": 256, "query_pre_attn_scalar": 64},
     "phi": {**TINY, "model_type": "phi3", "sliding_window": 256},
 }
 
@@ -109,6 +109,8 @@ def test_peak_of_the_small_model(
         pytest.param("qwen2", "torch", "bf16", 8, 2_000, marks=pytest.mark.long),
         pytest.param("windows", "torch", "bf16", 8, 2_000, marks=pytest.mark.long),
         ("gemma", "torch", "bf16", 4, 2_000),
+        pytest.param("qwen2", "llama.cpp", "bf16", 8, 2_000, marks=pytest.mark.long),
+        ("gemma", "llama.cpp", "bf16", 4, 2_000),
         pytest.param("phi", "torch", "bf16", 4, 2_000, marks=pytest.mark.long),
     ],
 )

@@ -126,6 +126,8 @@ def load(path: Path, dtype: str, device: str = CPU, folder: Path = library.FOLDE
         manifest = json.loads(data)
         with torch_unseen():
             prompts = PromptReader(load_tokenizer(path), int(manifest["context"]))
-        return LlamaEngine(net, LastMatrix(view.last_matrix), prompts, manifest, hashlib.sha256(data).digest())
+        return LlamaEngine(
+            net, LastMatrix(view.last_matrix, view.cap), prompts, manifest, hashlib.sha256(data).digest()
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput("bad_model", f"the model cannot be loaded: {error}") from error

@@ -17,24 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from ..gguf.layout import is_gguf, names_of
+from ..gguf.layout import is_gguf
 from ..gguf.tensors import GgufTensors
 from ..job import BadInput
+from ..weights import StoredTensors, widened
+from .families import ROPE_FACTORS, Described, Fact, described
 from .last_matrix import BlockRows, MatrixRows, WordRows
-from .weights import StoredTensors, widened
 
 ALIGNMENT = 32
 UINT32, FLOAT32, STRING = 4, 6, 8
 """Types of values."""
 FORMATS = {np.dtype("<f4"): 0, np.dtype("<u2"): 30}
 """The types of tensors, float32 and bfloat16, by what numpy holds them as."""
-REQUIRED = {
-    "architectures": ["LlamaForCausalLM"],
-    "hidden_act": "silu",
-    "attention_bias": False,
-    "mlp_bias": False,
-}
-"""What config.json must say, if it says anything of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +52,7 @@ class GgufView:
 
     def __init__(self, folder: Path) -> None:
         """Raises BadInput if the folder holds no model of this architecture."""
-        config = _config(folder)
+        model = _described(folder)
         self.last_matrix: MatrixRows
         self.is_strange = is_gguf(folder)
         """Whether the tensors are those of a GGUF file."""
@@ -68,15 +62,15 @@ class GgufView:
             self.last_matrix = BlockRows(stored.blocks(stored.last), stored.last.type_id)
         else:
             weights = StoredTensors(folder)
-            self.dtype, tensors = "bf16", list(_tensors(config, weights))
+            self.dtype, tensors = "bf16", list(_tensors(model, weights))
             last = "lm_head" if "lm_head.weight" in weights else "model.embed_tokens"
             self.last_matrix = WordRows(weights[f"{last}.weight"])
-        self._header, self._tensors = _laid_out(list(_facts(config)), tensors)
+        self.cap = model.cap
+        self._header, self._tensors = _laid_out(list(model.facts()), tensors)
         self._starts = [each.start for each in self._tensors]
         self._made: tuple[int, Any] = (-1, None)
         self.size = _aligned(self._tensors[-1].end)
-        _, shared, size = _heads(config)
-        self.kept_bytes = 2 * int(config["num_hidden_layers"]) * shared * size * 2
+        self.kept_bytes = 2 * model.layers * model.heads.keys * model.heads.size * 2
         """Keys and values of one token, of 16 bits each."""
 
     def read(self, start: int, length: int) -> Any:
@@ -103,68 +97,42 @@ class GgufView:
                 at += len(piece)
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _described(folder: Path) -> Described:
     try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_bytes())
-        for name, value in REQUIRED.items():
-            if config.get(name, value) != value:
-                raise BadInput("bad_model", f"llama.cpp runs here models with {name} {value}, and not {config[name]}")
-        rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-        if rope.get("rope_type", "default") != "default":
-            raise BadInput("bad_model", f"llama.cpp runs here no models with rope_type {rope['rope_type']}")
-    except (OSError, ValueError, AttributeError) as error:
+        config = json.loads((folder / "config.json").read_bytes())
+        if not isinstance(config, dict):
+            raise BadInput("bad_model", "config.json holds no object")
+    except (OSError, ValueError) as error:
         raise BadInput("bad_model", f"config.json cannot be read: {error}") from error
-    return config
+    return described(config)
 
 
-def _heads(config: dict[str, Any]) -> tuple[int, int, int]:
-    """Heads of queries, heads of keys, and the size of one."""
-    heads = int(config["num_attention_heads"])
-    return (
-        heads,
-        int(config.get("num_key_value_heads") or heads),
-        int(config.get("head_dim") or config["hidden_size"] // heads),
-    )
-
-
-def _facts(config: dict[str, Any]) -> Iterator[tuple[str, int, str | int | float]]:
-    """Names, types and values of what the file says of the model."""
-    try:
-        heads, shared, size = _heads(config)
-        rope = config.get("rope_parameters") or config
-        yield "general.architecture", STRING, "llama"
-        yield "tokenizer.ggml.model", STRING, "none"
-        yield "llama.vocab_size", UINT32, int(config["vocab_size"])
-        yield "llama.context_length", UINT32, int(config["max_position_embeddings"])
-        yield "llama.embedding_length", UINT32, int(config["hidden_size"])
-        yield "llama.block_count", UINT32, int(config["num_hidden_layers"])
-        yield "llama.feed_forward_length", UINT32, int(config["intermediate_size"])
-        yield "llama.attention.head_count", UINT32, heads
-        yield "llama.attention.head_count_kv", UINT32, shared
-        yield "llama.attention.key_length", UINT32, size
-        yield "llama.attention.value_length", UINT32, size
-        yield "llama.attention.layer_norm_rms_epsilon", FLOAT32, float(config["rms_norm_eps"])
-        yield "llama.rope.dimension_count", UINT32, size
-        yield "llama.rope.freq_base", FLOAT32, float(rope.get("rope_theta", 10_000.0))
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInput("bad_model", f"config.json lacks or misstates {error}") from error
-
-
-def _tensors(config: dict[str, Any], weights: StoredTensors) -> Iterator[Placed]:
+def _tensors(model: Described, weights: StoredTensors) -> Iterator[Placed]:
     """The tensors, without their places. Raises BadInput if the model lacks one or has another one."""
-    heads, shared, _ = _heads(config)
-    tied = "lm_head.weight" not in weights and bool(config.get("tie_word_embeddings"))
-    names = dict(names_of(int(config["num_hidden_layers"]), tied=tied))
+    tied = "lm_head.weight" not in weights and bool(model.config.get("tie_word_embeddings"))
+    names = dict(model.names(tied=tied))
     unknown = set(weights).difference(names.values())
     if unknown:
         raise BadInput("bad_model", f"the model has a tensor that llama.cpp would leave out: {min(unknown)}")
     for ours, theirs in names.items():
         rows = weights[theirs]
-        make = partial(widened if rows.ndim == 1 else np.asarray, rows)
-        if ".attn_q." in ours or ".attn_k." in ours:
-            make = partial(_interleaved, rows, heads if ".attn_q." in ours else shared)
         wanted = rows.dtype if rows.ndim > 1 else np.dtype("<f4")
+        make = partial(_stored, weights, theirs, ours, model)
         yield Placed(ours, rows.shape, FORMATS[wanted], rows.size * wanted.itemsize, make)
+    factors = np.array(model.rope_factors(), np.float32)
+    if factors.size:
+        yield Placed(ROPE_FACTORS, factors.shape, FORMATS[factors.dtype], factors.nbytes, factors.copy)
+
+
+def _stored(weights: StoredTensors, theirs: str, name: str, model: Described) -> Any:
+    """The numbers of a tensor, as llama.cpp wants them, of which `name` is its own."""
+    rows = weights.merged(theirs)
+    if rows.ndim == 1:
+        is_norm = name.endswith("norm.weight")
+        return widened(rows) + np.float32(is_norm and model.family.norms_from_one)
+    if model.family.turns_neighbours and (".attn_q." in name or ".attn_k." in name):
+        return _interleaved(rows, model.heads.queries if ".attn_q." in name else model.heads.keys)
+    return np.asarray(rows)
 
 
 def _blocks(stored: GgufTensors) -> Iterator[Placed]:
@@ -178,11 +146,10 @@ def _interleaved(rows: Any, heads: int) -> Any:
     return rows.reshape(heads, 2, rows.shape[0] // heads // 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
 
 
-def _laid_out(facts: list[tuple[str, int, str | int | float]], tensors: list[Placed]) -> tuple[bytes, list[Placed]]:
+def _laid_out(facts: list[tuple[str, Fact]], tensors: list[Placed]) -> tuple[bytes, list[Placed]]:
     head = bytearray(struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(facts)))
-    for name, kind, value in facts:
-        head += _string(name) + struct.pack("<I", kind)
-        head += _string(str(value)) if kind == STRING else struct.pack("<I" if kind == UINT32 else "<f", value)
+    for name, value in facts:
+        head += _string(name) + _value(value)
     starts, at = [], 0
     for each in tensors:
         starts.append(at)
@@ -193,6 +160,12 @@ def _laid_out(facts: list[tuple[str, int, str | int | float]], tensors: list[Pla
     begin = _aligned(len(head))
     head += bytes(begin - len(head))
     return bytes(head), [replace(each, start=begin + start) for each, start in zip(tensors, starts, strict=True)]
+
+
+def _value(value: Fact) -> bytes:
+    if isinstance(value, str):
+        return struct.pack("<I", STRING) + _string(value)
+    return struct.pack("<II", UINT32, value) if isinstance(value, int) else struct.pack("<If", FLOAT32, value)
 
 
 def _string(text: str) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 from ..fingerprint import Doubles, Floats, Integers
 from ..gguf import tensors
 from ..logits import Logits
-from .weights import widened
+from ..weights import widened
 
 BLOCK = 1 << 12
 UNIT = 2.0**-7
@@ -71,8 +71,9 @@ class BlockRows:
 class LastMatrix:
     """The last matrix of a model, [vocab, hidden], and how far rough logits may be off."""
 
-    def __init__(self, rows: MatrixRows) -> None:
-        self._rows = rows
+    def __init__(self, rows: MatrixRows, cap: float | None = None) -> None:
+        """Args: cap, what logits are bent to stay below; the engine bends its rough ones itself."""
+        self._rows, self._cap = rows, cap
         self._longest = self._norm()
 
     def _norm(self) -> float:
@@ -93,4 +94,5 @@ class LastMatrix:
             wide @ self._rows.wide(tokens[start : start + BLOCK]).astype(np.float64).T
             for start in range(0, len(tokens), BLOCK)
         ]
-        return np.concatenate(parts, axis=-1)
+        found = np.concatenate(parts, axis=-1)
+        return found if self._cap is None else self._cap * np.tanh(found / self._cap)

@@ -31,7 +31,8 @@ class ModelView:
 
     `embeds` and `classifies`: those with constants for these kinds of jobs, too. `state`: whole, description (no
     weights) or partial; `held_bytes` of its `size_bytes` are here. `in_use`: jobs or checks of this node need it.
-    `used_ms`: last use. `files` are empty in a list.
+    `used_ms`: last use. `files` are empty in a list. `adapter`: the hash of a LoRA adapter that it has; `base`: the
+    model without it, if that is known here.
     """
 
     manifest: str
@@ -48,6 +49,8 @@ class ModelView:
     used_ms: int = 0
     pinned: bool = False
     in_use: bool = False
+    adapter: str = ""
+    base: str = ""
     files: tuple[ModelFileView, ...] = ()
 
     def classes_for(self, kind: str) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from node.cli.ui.answer import Follower
 from node.cli.ui.call import TERMS, Terms, body_of
 from node.cli.ui.choices import CHOICES, Choices
 from node.cli.ui.daemon_socket import client
-from node.cli.ui.options import COMMON, Common
+from node.cli.ui.options import COMMON, AskedModel, Common
 from node.cli.ui.phrases import exact_coins
 
 PROMPT = "> "
@@ -21,7 +21,7 @@ MAX_MESSAGES = 1_024
 
 def chat(
     *,
-    model: str,
+    asked: AskedModel,
     system: str = "",
     max_tokens: int = 256,
     choices: Choices = CHOICES,
@@ -37,23 +37,21 @@ def chat(
 
     Parameters
     ----------
-    model
-        A model's name, or its id or a prefix of it.
     system
         Words to the model before the first question.
     max_tokens
         Length of an answer at most; the price is for so many.
     """
-    content = {"model": model, "max_new_tokens": max_tokens, **choices.fields}
+    content = {"model": asked.name, "max_new_tokens": max_tokens, **choices.fields}
     door, before = client(common.data_dir), [_message("system", system)] if system else []
     talk, spent_wei = [*before], 0
     for question in _questions():
         if question == AGAIN:
             talk = [*before]
             continue
-        asked = [*talk, _message("user", question)]
+        told = [*talk, _message("user", question)]
         try:
-            code, answer, cost_wei = _answer(door, {**content, "messages": asked}, terms, common)
+            code, answer, cost_wei = _answer(door, {**content, "messages": told}, terms, common)
         except Fault as fault:
             if not output.is_interactive():
                 raise
@@ -67,7 +65,7 @@ def chat(
         if code == Exit.INTERRUPTED:
             return code
         if code == Exit.OK and answer:
-            talk = [*asked, _message("assistant", answer)]
+            talk = [*told, _message("assistant", answer)]
         if len(talk) + 2 > MAX_MESSAGES:
             output.words(f"the talk is full: it begins anew, as by {AGAIN}")
             talk = [*before]

@@ -14,7 +14,7 @@ from node.cli.ui.answer import Follower
 from node.cli.ui.call import TERMS, Terms, send
 from node.cli.ui.choices import CHOICES, Choices
 from node.cli.ui.daemon_socket import client
-from node.cli.ui.options import COMMON, Common, Flag, noun
+from node.cli.ui.options import COMMON, AskedModel, Common, Flag, noun
 from node.cli.ui.phrases import BLANK, coins, exact_coins, percent, short, span, state
 
 app = noun("job", "Ask for jobs, follow them, and prove what became of them.")
@@ -31,7 +31,7 @@ def run(
     prompt: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
-    model: str,
+    asked: AskedModel,
     system: str = "",
     max_tokens: int = 256,
     raw: Flag = False,
@@ -48,8 +48,6 @@ def run(
     ----------
     prompt
         The question; - reads it from stdin.
-    model
-        A model's name, or its id or a prefix of it.
     system
         Words to the model before the question.
     max_tokens
@@ -63,9 +61,11 @@ def run(
     messages = [{"role": "system", "content": system}] if system else []
     if raw and system:
         raise Fault("bad_request", "--raw and --system: a text that is no chat has no system message")
-    isolated = {"alone": True} if alone else {}
-    asked = {"prompt": question} if raw else {"messages": [*messages, {"role": "user", "content": question}]}
-    return send({"model": model, **asked, "max_new_tokens": max_tokens, **choices.fields, **isolated}, terms, common)
+    isolated: dict[str, object] = {"alone": True} if alone else {}
+    content = {"prompt": question} if raw else {"messages": [*messages, {"role": "user", "content": question}]}
+    return send(
+        {"model": asked.name, **content, "max_new_tokens": max_tokens, **choices.fields, **isolated}, terms, common
+    )
 
 
 def typed() -> str:

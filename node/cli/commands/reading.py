@@ -7,12 +7,12 @@ from cyclopts import Parameter
 from node.api.faults import Fault
 from node.cli.commands.job import typed
 from node.cli.ui.call import TERMS, Terms, send
-from node.cli.ui.options import COMMON, Common
+from node.cli.ui.options import COMMON, AskedModel, Common
 
 Texts = Annotated[str, Parameter(allow_leading_hyphen=True)]
 
 
-def embed(*texts: Texts, model: str, max_units: int = 0, terms: Terms = TERMS, common: Common = COMMON) -> int:
+def embed(*texts: Texts, asked: AskedModel, max_units: int = 0, terms: Terms = TERMS, common: Common = COMMON) -> int:
     """Turn texts into vectors of length one, the nearer the more alike; a line of JSON for each, in their order.
 
     Exit code: as `vcoin job run`.
@@ -21,16 +21,16 @@ def embed(*texts: Texts, model: str, max_units: int = 0, terms: Terms = TERMS, c
     ----------
     texts
         The texts; - reads them from stdin, one a line.
-    model
-        A model's name, or its id or a prefix of it.
     max_units
         Pay for at most so many units of 32 tokens; nothing: for as many as the texts have.
     """
-    return send({"kind": "embed", "model": model, "texts": _texts(texts), "max_new_tokens": max_units}, terms, common)
+    return send(
+        {"kind": "embed", "model": asked.name, "texts": _texts(texts), "max_new_tokens": max_units}, terms, common
+    )
 
 
 def classify(
-    *texts: Texts, model: str, labels: str, max_units: int = 0, terms: Terms = TERMS, common: Common = COMMON
+    *texts: Texts, asked: AskedModel, labels: str, max_units: int = 0, terms: Terms = TERMS, common: Common = COMMON
 ) -> int:
     """Say which label fits each text best, and how well each does; a line of JSON for each text, in their order.
 
@@ -40,8 +40,6 @@ def classify(
     ----------
     texts
         The texts; - reads them from stdin, one a line.
-    model
-        A model's name, or its id or a prefix of it.
     labels
         The labels, with commas between them; no two may begin alike.
     max_units
@@ -49,7 +47,7 @@ def classify(
     """
     content = {
         "kind": "classify",
-        "model": model,
+        "model": asked.name,
         "texts": _texts(texts),
         "labels": [label.strip() for label in labels.split(",")],
         "max_new_tokens": max_units,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from node.api.faults import Fault
+from node.api.prefix import PLUS
 
 if TYPE_CHECKING:
     from protocol.wire.ids import Address
@@ -35,6 +36,22 @@ class Common:
 
 
 COMMON = Common()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class AskedModel:
+    """The model that is to do a job."""
+
+    model: str
+    """A model's name, or its id or a prefix of it."""
+    adapter: str = ""
+    """A LoRA adapter of that model, by its name or the beginning of its hash: vcoin model show."""
+
+    @property
+    def name(self) -> str:
+        """Both in one word, as the daemon reads it."""
+        return f"{self.model}{PLUS}{self.adapter}" if self.adapter else self.model
 
 
 def converter(read: Callable[[str], Any]) -> Callable[[Any, Any], Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from runner import __main__
 from runner.engine import TORCH
-from runner.llama.weights import StoredTensors, widened
+from runner.weights import StoredTensors, widened
 
 BITS = int(os.environ["QUANTISED_BITS"])
 BLOCK = 32

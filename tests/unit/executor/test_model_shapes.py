@@ -29,7 +29,7 @@ def folder(tmp_path: Path, **files: object) -> Path:
 
 def test_a_config_alone_is_enough(tmp_path: Path) -> None:
     home = folder(tmp_path)
-    assert shape_of_path(home) == shape_of_path(home / "config.json") == shape_of_config(TINY)
+    assert shape_of_path(home) == shape_of_path(home / "config.json") == replace(shape_of_config(TINY), is_llama=True)
 
 
 def test_an_index_says_what_the_weights_weigh(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_gguf_file_is_of_its_own_format(tmp_path: Path) -> None:
     path.write_bytes(small())
     shape = shape_of_path(path)
     assert (shape.dtype, shape.hidden, shape.context, shape.kept_numbers) == ("q8_0", 64, 64, 2 * 2 * 16)
-    assert (shape.stored_bytes, shape.is_plain_llama) == (len(small()), True)
+    assert (shape.stored_bytes, shape.is_llama) == (len(small()), True)
 
 
 @pytest.mark.parametrize(

@@ -423,6 +423,32 @@ async def test_two_models_with_a_file_in_common_are_fetched_side_by_side(tmp_pat
         assert asker.faults == []
 
 
+async def test_what_a_model_has_in_common_with_one_that_is_here_is_not_fetched_again(tmp_path: Path) -> None:
+    async with scene(tmp_path, 1) as (asker, hosts):
+        base = model_of({"tokenizer.json": b"{}", "a.safetensors": CONTENT})
+        more = model_of({"tokenizer.json": b"{}", "a.safetensors": CONTENT, "adapter.safetensors": b"small"})
+        serve_all(hosts[0], tmp_path, [base.encode(), b"{}", CONTENT])
+        await asker.blobs.fetch_model(base.cid, ids(hosts))
+        (tmp_path / hosts[0].peer_id / "blobs" / CID.hex()).unlink()
+        for content in (more.encode(), b"small"):
+            (tmp_path / hosts[0].peer_id / "blobs" / cid_of(content).hex()).write_bytes(content)
+        await asker.blobs.fetch_model(more.cid, ids(hosts))
+        files = [asker.root / "models" / each.cid.hex() / "a.safetensors" for each in (base, more)]
+        assert len({path.stat().st_ino for path in files}) == 1
+        assert asker.faults == []
+
+
+async def test_a_damaged_file_of_another_model_is_fetched_anew(tmp_path: Path) -> None:
+    async with scene(tmp_path, 1) as (asker, hosts):
+        base = model_of({"tokenizer.json": b"{}", "a.safetensors": CONTENT})
+        more = model_of({"tokenizer.json": b"{}", "a.safetensors": CONTENT, "adapter.safetensors": b"small"})
+        serve_all(hosts[0], tmp_path, [base.encode(), more.encode(), b"{}", b"small", CONTENT])
+        await asker.blobs.fetch_model(base.cid, ids(hosts))
+        (asker.root / "models" / base.cid.hex() / "a.safetensors").write_bytes(bytes(len(CONTENT)))
+        await asker.blobs.fetch_model(more.cid, ids(hosts))
+        assert (asker.root / "models" / more.cid.hex() / "a.safetensors").read_bytes() == CONTENT
+
+
 async def test_another_node_of_the_machine_waits_for_what_is_being_fetched(tmp_path: Path) -> None:
     async with scene(tmp_path, 1) as (asker, hosts):
         serve(hosts[0], tmp_path)

@@ -16,7 +16,7 @@ from tests.support.source_tree import REPOSITORY
 GIB = 1 << 30
 CONFIGS = json.loads((REPOSITORY / "tests/vectors/model_configs.json").read_bytes())
 SEVEN = shape_of_config(CONFIGS["published"]["Qwen2.5-7B"])
-PLAIN = dataclasses.replace(SEVEN, is_plain_llama=True)
+PLAIN = dataclasses.replace(SEVEN, is_llama=True)
 
 
 def engine(device: str, name: str, dtype: str) -> EngineNeed:

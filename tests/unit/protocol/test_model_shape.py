@@ -62,7 +62,7 @@ def test_weights_in_files_have_the_last_word() -> None:
     shape = shape_of_config(TINY["llama"], stored_bytes=10_000)
     assert (shape.stored_bytes, shape.parameters) == (10_000, shape_of_config(TINY["llama"]).parameters)
     mixed = shape_of_config({**TINY["llama"], "model_type": "mixtral"}, stored_bytes=10_000)
-    assert (mixed.parameters, mixed.stored_bytes, mixed.is_plain_llama) == (5_000, 10_000, False)
+    assert (mixed.parameters, mixed.stored_bytes, mixed.is_llama) == (5_000, 10_000, False)
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,6 @@ def test_weights_in_files_have_the_last_word() -> None:
 def test_a_config_that_tells_no_shape_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(Malformed, match=words):
         shape_of_config({**TINY["llama"], **changes})
-
-
-def test_llama_cpp_runs_plain_llamas_only() -> None:
-    assert [name for name, plain in TINY.items() if shape_of_config(plain).is_plain_llama] == [
-        "llama",
-        "llama, wide heads",
-    ]
-    assert not shape_of_config(PUBLISHED["Llama-3.2-3B"]).is_plain_llama
 
 
 def manifest(**changes: Any) -> ModelManifest:

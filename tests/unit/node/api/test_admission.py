@@ -128,6 +128,26 @@ def test_model_is_found_by_name_or_id() -> None:
     assert find_model("b", (*models, other("bb", "ef" * 32))) == models[1], "a whole name means itself"
 
 
+def adapted(word: str, adapter: str, base: str = SMOL.manifest) -> ModelView:
+    return replace(SMOL, name=f"{SMOL.name}+{word}", manifest=adapter[::-1] * 32, adapter=adapter * 32, base=base)
+
+
+def test_an_adapter_is_meant_with_its_base() -> None:
+    models = (SMOL, adapted("pirate", "1a"), adapted("poet", "2b"), adapted("poet", "3c", base="cd" * 32))
+    assert find_model(f"{SMOL.name}+pirate", models) == models[1]
+    assert find_model("smol+pirate", models) == models[1]
+    assert find_model("abab+2b2b", models) == models[2]
+    # The beginning of a name means the base.
+    assert find_model("smol", models) == SMOL
+    for name in ("smol+3c3c", "smol+", "smol+pira", "smol+1", "+pirate"):
+        with pytest.raises(Fault) as caught:
+            find_model(name, models)
+        assert caught.value.code == "unknown_model"
+    with pytest.raises(Fault) as twice:
+        find_model("smol+1a1a", (*models, adapted("again", "1a")))
+    assert twice.value.code == "ambiguous"
+
+
 @pytest.mark.parametrize(
     ("name", "models", "code", "hint"),
     [

@@ -41,9 +41,10 @@ def test_memory_stands_for_a_card(shell: Shell, config: str) -> None:
     assert [row[7:12] for row in rows] == [
         ["torch", "fp32", "no", "0", "0"],
         ["torch", "bf16", "yes", "4096", rows[1][11]],
-        ["vLLM", "bf16", "yes", "4096", rows[2][11]],
+        ["llama.cpp", "bf16", "yes", "4096", "16"],
+        ["vLLM", "bf16", "yes", "4096", rows[3][11]],
     ]
-    assert int(rows[2][11]) > int(rows[1][11]) > 1
+    assert int(rows[3][11]) > int(rows[1][11]) > 1
     assert ran.err == "the rows of cards are estimates: no engine was measured on a card\n"
 
 
