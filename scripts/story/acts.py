@@ -10,6 +10,8 @@ from scripts.story import books, cast, screen, stage
 
 QUESTION = "What is the capital of France? Then explain in two sentences what photosynthesis is."
 SECOND_QUESTION = "Write a short poem about the sea and the stars."
+ATTEMPTS = 3
+"""A busy machine may keep the better offer from coming in time."""
 PASS_ABOVE = 9_500
 FAIL_UP_TO = 8_500
 
@@ -42,9 +44,13 @@ def honest(record: LocalnetRecord, model: str) -> None:
 def dishonest(record: LocalnetRecord, model: str) -> None:
     """A job of 64 tokens: one seat, which may only pass; then two more."""
     screen.scene("Act 2: a dishonest job")
-    before = books.read(record)
-    screen.say(f"  {cast.REQUESTER} asks: {SECOND_QUESTION}")
-    job = stage.ask(record, cast.REQUESTER, _body(model, SECOND_QUESTION, 64))
+    for _ in range(ATTEMPTS):
+        before = books.read(record)
+        screen.say(f"  {cast.REQUESTER} asks: {SECOND_QUESTION}")
+        job = stage.ask(record, cast.REQUESTER, _body(model, SECOND_QUESTION, 64))
+        if stage.names(record)[job.node] == cast.CHEAT:
+            break
+        screen.say(f"  {cast.CHEAT}'s offer came after the window: asked again")
     screen.must(stage.names(record)[job.node] == cast.CHEAT, f"{cast.CHEAT} outranked {cast.HONEST} by its stake")
     view = stage.case(record, cast.REQUESTER, job)
     _show_case(record, view)

@@ -277,14 +277,11 @@ async def test_models_are_listed_and_added(vcoin: Shell) -> None:
     assert SMOL.manifest in (await vcoin("model", "add", "--smollm2")).out
 
 
-async def test_an_adapter_is_added_to_its_base_and_asked_by_name_or_hash(vcoin: Shell, tmp_path: Path) -> None:
+async def test_an_adapter_is_added_to_its_base(vcoin: Shell, tmp_path: Path) -> None:
     (tmp_path / "pirate").mkdir()
     added = (await vcoin("model", "add", str(tmp_path / "pirate"), "--base", "smol")).out
     assert f"{SMOL.name}+pirate" in added
     assert "1a" * 32 in added
-    for adapter in ("pirate", "1a1a"):
-        await vcoin(*ASK, "--adapter", adapter)
-        assert vcoin.backend.asked[-1].model == f"{SMOL.name}+{adapter}"
     unknown = await vcoin(*ASK, "--adapter", "poet")
     assert unknown.err.splitlines() == [
         f"error: no adapter 'poet' of {SMOL.name} is known here",

@@ -328,6 +328,15 @@ async def test_rules_of_an_order_are_those_of_its_flags(
     assert (asked.rules, asked.is_ruled) == (rules, bool(flags))
 
 
+@pytest.mark.parametrize("adapter", ["pirate", "1a1a"])
+async def test_adapter_of_a_model_is_asked_by_name_or_hash(vcoin: Shell, tmp_path: Path, adapter: str) -> None:
+    (tmp_path / "pirate").mkdir()
+    assert (await vcoin("model", "add", str(tmp_path / "pirate"), "--base", SMOL.name)).code == Exit.OK
+    ran = await answered(vcoin, deliver, *ASK, "--adapter", adapter)
+    assert ran.code == Exit.OK, ran.err
+    assert vcoin.backend.asked[-1].model == f"{SMOL.name}+{adapter}"
+
+
 async def test_schema_of_an_answer_is_that_of_its_file(vcoin: Shell, tmp_path: Path) -> None:
     file = tmp_path / "person.json"
     file.write_text('{"type": "object", "title": "Person"}')
